@@ -1,0 +1,1 @@
+"""Trained checkpoints, shipped with the package (this folder is installed as `minigrad.checkpoints`)."""

@@ -1,0 +1,104 @@
+"""Checkpoints: safetensors files, written so that a reader finds the old file or the new one and never half of either.
+
+The same arrays and metadata give the same bytes: metadata is one key of sorted JSON, since safetensors does not fix the
+order of several.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from minigrad.errors import CheckpointError
+from minigrad.nn import Module
+from minigrad.tensor import Array
+
+METADATA_KEY = "minigrad"
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary file beside it, flushed to disk, then renamed over it.
+
+    Raises:
+        OSError: it cannot be written (missing rights, full disk); an existing file at `path` is left as it was.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    """Return the process's umask; the system only tells it by setting another."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def save_checkpoint(path: str | Path, model: Module, **metadata: Any) -> None:
+    """Save a model's parameters, and what is worth knowing about them, as a safetensors file.
+
+    Args:
+        path: the file, usually *.safetensors.
+        model: its `state_dict()` is written.
+        metadata: anything JSON can hold, such as epoch=5.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    note = json.dumps({"architecture": type(model).__name__, **metadata}, sort_keys=True)
+    arrays = {name: np.ascontiguousarray(array) for name, array in model.state_dict().items()}
+    write_atomically(path, to_safetensors(arrays, metadata={METADATA_KEY: note}))
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read a safetensors file: its arrays by name, and its metadata (empty for a file that others wrote).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is not a safetensors file, or is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path}: there is no such file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            note = (file.metadata() or {}).get(METADATA_KEY, "{}")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        metadata = json.loads(note)
+    except (SafetensorError, json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"checkpoint {path}: expected a safetensors file of arrays, and it is damaged or something else ({error})"
+        ) from None
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"checkpoint {path}: its metadata is not a JSON object")
+    return arrays, metadata
+
+
+def load_checkpoint(path: str | Path, model: Module) -> dict[str, Any]:
+    """Load a checkpoint's parameters into `model`, and return the checkpoint's metadata.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is damaged, or its names or shapes are not the model's; the model is then unchanged.
+    """
+    arrays, metadata = read_checkpoint(path)
+    try:
+        model.load_state_dict(arrays)
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"checkpoint {path} is not one of {type(model).__name__}: {error.args[0]}") from None
+    return metadata

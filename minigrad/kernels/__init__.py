@@ -1,0 +1,33 @@
+"""Numba kernels: plain functions over arrays, each with a Python twin (see `_kernel.py`).
+
+Arrays of images are batch-innermost here: shape (C, H, W, N) in C order. `minigrad.ops` makes that layout and hides it.
+"""
+
+from minigrad.kernels import threads
+from minigrad.kernels._kernel import TABLE, Kernel, current_mode, use
+from minigrad.kernels.conv import conv2d_forward, conv2d_grad_input, conv2d_grad_weight
+from minigrad.kernels.elementwise import gather_batch, relu_forward, relu_grad
+from minigrad.kernels.matmul import matmul_rows, matmul_transposed, sum_rows
+from minigrad.kernels.pool import max_pool2d_forward, max_pool2d_grad
+from minigrad.kernels.threads import get_num_threads, set_num_threads
+
+__all__ = [
+    "TABLE",
+    "Kernel",
+    "conv2d_forward",
+    "conv2d_grad_input",
+    "conv2d_grad_weight",
+    "current_mode",
+    "gather_batch",
+    "get_num_threads",
+    "matmul_rows",
+    "matmul_transposed",
+    "max_pool2d_forward",
+    "max_pool2d_grad",
+    "relu_forward",
+    "relu_grad",
+    "set_num_threads",
+    "sum_rows",
+    "threads",
+    "use",
+]

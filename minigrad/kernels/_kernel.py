@@ -1,0 +1,109 @@
+"""The `@kernel` decorator: one plain Python function, two ways to run it.
+
+A kernel is written once, as an ordinary function over arrays. `@kernel` keeps that function (`.python`) and compiles a
+twin of it with Numba (`.compiled`); a call runs whichever of the two the innermost `with use(...)` block asks for. So a
+reader can put a breakpoint into the very lines that train the network, without restarting anything.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import update_wrapper
+from typing import Any
+
+import numba
+from numba.core import event
+from numba.extending import register_jitable
+
+MODES = ("compiled", "python")
+_mode: ContextVar[str] = ContextVar("minigrad_kernel_mode", default="compiled")
+
+# What LLVM may assume. Sums may be reordered (that is what fills vector registers) and a*b + c fused, but NaN and
+# infinity stay themselves: training must be able to see them.
+FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
+
+helper = register_jitable
+"""Marks a function that kernels of the same file call. It stays a plain function: compiled kernels inline it, Python
+ones call it, so `use("python")` reaches it too. Helpers never cross files: Numba's cache only watches a kernel's own."""
+
+
+class Kernel:
+    """A function over arrays with a compiled twin.
+
+    Attributes:
+        python: the function as written. Step through it with any debugger.
+        compiled: Numba's dispatcher for the same function. It compiles at the first call with new types and caches on disk.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self.python = function
+        self.compiled = numba.njit(parallel=True, cache=True, nogil=True, fastmath=FAST_MATH)(function)
+        update_wrapper(self, function)
+        TABLE[function.__name__] = self
+
+    def __call__(self, *args: Any) -> Any:
+        return self.python(*args) if _mode.get() == "python" else self.compiled(*args)
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.python.__name__}, runs {_mode.get()}>"
+
+
+TABLE: dict[str, Kernel] = {}
+"""Every kernel by name; the test that compares twins walks it."""
+
+
+def kernel(function: Callable[..., Any]) -> Kernel:
+    """Turn a plain function over arrays into a `Kernel` (parallel, cached, GIL released)."""
+    return Kernel(function)
+
+
+@contextmanager
+def use(mode: str) -> Iterator[None]:
+    """Run every kernel inside the `with` block in Python or compiled.
+
+    Args:
+        mode: "python" runs the kernels as written, line by line (slow, steppable); "compiled" runs their Numba twins.
+
+    Raises:
+        ValueError: mode is neither.
+
+    Example:
+        >>> import minigrad
+        >>> with minigrad.kernels.use("python"):
+        ...     print(minigrad.kernels.current_mode())
+        python
+        >>> minigrad.kernels.current_mode()
+        'compiled'
+    """
+    if mode not in MODES:
+        raise ValueError(f"kernels.use: mode is {mode!r}, expected one of {MODES}")
+    token = _mode.set(mode)
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
+def current_mode() -> str:
+    """Return "compiled" or "python": how a kernel called here would run."""
+    return _mode.get()
+
+
+class _CompileNotice(event.Listener):
+    """Says once per process, on stderr, why the first call takes seconds."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def on_start(self, event: Any) -> None:
+        dispatcher = event.data.get("dispatcher")
+        if not self.said and getattr(dispatcher, "py_func", None) in [k.python for k in TABLE.values()]:
+            self.said = True
+            sys.stderr.write("minigrad: compiling kernels, once for this machine (about 20 s in all) ...\n")
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to do: compilation is announced, not timed."""
+
+
+event.register("numba:compile", _CompileNotice())

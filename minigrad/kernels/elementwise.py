@@ -1,0 +1,44 @@
+"""Elementwise kernels over flat memory, in chunks: one task a chunk."""
+
+from numba import prange
+
+from minigrad.kernels._kernel import kernel
+
+CHUNK = 16_384
+
+
+@kernel
+def relu_forward(x, out):
+    """out = max(x, 0); NaN stays NaN.
+
+    x: (M,), contiguous   out: (M,), overwritten
+    """
+    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        source, target = x[chunk * CHUNK : (chunk + 1) * CHUNK], out[chunk * CHUNK : (chunk + 1) * CHUNK]
+        for m in range(source.size):
+            target[m] = 0 if source[m] <= 0 else source[m]
+
+
+@kernel
+def relu_grad(g, out, grad_x):
+    """grad_x = g where out > 0, else 0.
+
+    g: (M,)   out: (M,), the forward result   grad_x: (M,), overwritten
+    """
+    for chunk in prange((g.size + CHUNK - 1) // CHUNK):
+        gradient, result = g[chunk * CHUNK : (chunk + 1) * CHUNK], out[chunk * CHUNK : (chunk + 1) * CHUNK]
+        target = grad_x[chunk * CHUNK : (chunk + 1) * CHUNK]
+        for m in range(gradient.size):
+            target[m] = 0 if result[m] <= 0 else gradient[m]
+
+
+@kernel
+def gather_batch(images, order, out):
+    """Gather images by number into batch-innermost memory: out[p, n] = images[order[n], p].
+
+    images: (M, P), one row an image   order: int64 (N,)   out: (P, N), overwritten
+    """
+    for p in prange(out.shape[0]):
+        row = out[p]
+        for n in range(order.size):
+            row[n] = images[order[n], p]

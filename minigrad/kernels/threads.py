@@ -1,0 +1,50 @@
+"""Threads are settled here and nowhere else.
+
+Kernels run on Numba's threads. A matrix product inside a kernel goes to SciPy's own copy of OpenBLAS, and must then use
+one thread: the kernel already runs one product per thread, and two thread pools on the same cores are many times slower
+than either. NumPy's copy of BLAS is another library; its threads are left to the user.
+"""
+
+from pathlib import Path
+
+import numba
+import scipy
+import scipy.linalg  # noqa: F401  loads the BLAS that Numba's products will call, so that it can be limited now
+from threadpoolctl import ThreadpoolController
+
+
+def _single_threaded_scipy_blas() -> None:
+    homes = {str(path) for path in _scipy_folders()}
+    controller = ThreadpoolController()
+    paths = [
+        library["filepath"]
+        for library in controller.info()
+        if library["user_api"] == "blas" and any(library["filepath"].startswith(home) for home in homes)
+    ]
+    if paths:
+        controller.select(filepath=paths).limit(limits=1)
+
+
+def _scipy_folders() -> list[Path]:
+    package = Path(scipy.__file__).parent
+    return [package, package.parent / "scipy.libs"]
+
+
+def set_num_threads(count: int) -> None:
+    """Run kernels on `count` threads. Results do not depend on it, to the bit.
+
+    Raises:
+        ValueError: count is below 1 or above the number of threads Numba started with (NUMBA_NUM_THREADS).
+    """
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 1 <= count <= most:
+        raise ValueError(f"set_num_threads: count is {count}, expected 1 to {most} (set NUMBA_NUM_THREADS for more)")
+    numba.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that kernels run on."""
+    return numba.get_num_threads()
+
+
+_single_threaded_scipy_blas()

@@ -1,0 +1,66 @@
+"""Batches of images, shuffled by seed and laid out as the kernels want them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minigrad import kernels
+from minigrad.ops.layout import outermost
+from minigrad.tensor import Array
+
+
+class DataLoader:
+    """Iterate over images and labels in batches; each pass is an epoch with a shuffle of its own.
+
+    The order of an epoch depends on the seed and the epoch's number only, so that a resumed run meets the same batches.
+
+    Args:
+        images: (M, ...), float32 (or float64).
+        labels: (M,), integers.
+        batch_size: images a batch; the last batch may be smaller.
+        shuffle: whether to draw a new order each epoch.
+        seed: of the shuffles.
+
+    Attributes:
+        epoch: number of the next pass, counted from 0. Set it to resume.
+
+    Yields:
+        (x, targets): x of shape (N, ...), batch-innermost in memory; targets (N,).
+
+    Raises:
+        ValueError: images and labels differ in number, or batch_size is below 1.
+
+    Example:
+        >>> loader = DataLoader(np.zeros((100, 1, 28, 28), np.float32), np.zeros(100, int), batch_size=64)
+        >>> [x.shape for x, targets in loader]
+        [(64, 1, 28, 28), (36, 1, 28, 28)]
+    """
+
+    def __init__(self, images: Array, labels: Array, batch_size: int = 1, shuffle: bool = False, seed: int = 0):
+        if len(images) != len(labels):
+            raise ValueError(f"DataLoader: {len(images)} images but {len(labels)} labels; expected as many of both")
+        if batch_size < 1:
+            raise ValueError(f"DataLoader: batch_size is {batch_size}, expected 1 or more")
+        self.images, self.labels = np.ascontiguousarray(images), np.asarray(labels)
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        return -(-len(self.labels) // self.batch_size)
+
+    def order(self, epoch: int) -> Array:
+        """Return the order of the images in an epoch, int64 (M,)."""
+        count = len(self.labels)
+        return np.random.default_rng([self.seed, epoch]).permutation(count) if self.shuffle else np.arange(count)
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        order = self.order(self.epoch)
+        self.epoch += 1
+        shape = self.images.shape[1:]
+        rows = self.images.reshape(len(self.images), int(np.prod(shape)))
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            batch = np.empty((rows.shape[1], len(chosen)), rows.dtype)  # (features, N)
+            kernels.gather_batch(rows, chosen, batch)
+            yield outermost(batch.reshape(*shape, len(chosen))), self.labels[chosen]

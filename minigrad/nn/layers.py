@@ -1,0 +1,128 @@
+"""Layers: settings and Parameters around the functions of `minigrad.functional`, named and ordered as in PyTorch."""
+
+from typing import Any
+
+from minigrad import functional as F
+from minigrad.functional import Pair
+from minigrad.nn.init import default_uniform
+from minigrad.nn.module import Module, Parameter
+from minigrad.tensor import Tensor
+
+
+class Linear(Module):
+    """x @ weight.T + bias: (..., in_features) -> (..., out_features).
+
+    Args:
+        in_features: size of the last axis of the input.
+        out_features: size of the last axis of the output.
+        bias: whether there is one.
+
+    Example:
+        >>> Linear(256, 120)
+        Linear(in_features=256, out_features=120, bias=True)
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(default_uniform((out_features, in_features), in_features))
+        self.bias = Parameter(default_uniform((out_features,), in_features)) if bias else None
+
+    def forward(self, x: Any) -> Tensor:
+        """(..., in_features) -> (..., out_features)"""
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Sizes, for `repr`."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Conv2d(Module):
+    """Two-dimensional convolution: (N, in_channels, H, W) -> (N, out_channels, OH, OW). See `functional.conv2d`.
+
+    Example:
+        >>> Conv2d(1, 6, kernel_size=5)
+        Conv2d(1, 6, kernel_size=(5, 5), stride=(1, 1))
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ):
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"Conv2d: groups={groups} does not divide in_channels={in_channels} and out_channels={out_channels}"
+            )
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
+        self.padding, self.dilation = _pair(padding), _pair(dilation)
+        fan_in = in_channels // groups * self.kernel_size[0] * self.kernel_size[1]
+        self.weight = Parameter(default_uniform((out_channels, in_channels // groups, *self.kernel_size), fan_in))
+        self.bias = Parameter(default_uniform((out_channels,), fan_in)) if bias else None
+
+    def forward(self, x: Any) -> Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, OH, OW)"""
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        """Channels and geometry, for `repr`."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text += f", padding={self.padding}" if self.padding != (0, 0) else ""
+        text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
+        text += f", groups={self.groups}" if self.groups != 1 else ""
+        return text + (", bias=False" if self.bias is None else "")
+
+
+class MaxPool2d(Module):
+    """Largest value of each window: (N, C, H, W) -> (N, C, OH, OW). See `functional.max_pool2d`."""
+
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0):
+        self.kernel_size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
+
+    def forward(self, x: Any) -> Tensor:
+        """(N, C, H, W) -> (N, C, OH, OW)"""
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        """Window, for `repr`."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class ReLU(Module):
+    """max(x, 0), elementwise."""
+
+    def forward(self, x: Any) -> Tensor:
+        """(...) -> (...)"""
+        return F.relu(x)
+
+
+class Flatten(Module):
+    """Join the axes from start_dim to end_dim: with the defaults (N, C, H, W) -> (N, C * H * W)."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1):
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Any) -> Tensor:
+        """(...) -> (... with the axes joined)"""
+        return F.flatten(x, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        """Axes, for `repr`."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value

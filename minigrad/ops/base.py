@@ -1,0 +1,108 @@
+"""What every op needs once.
+
+An op is a class: `forward` computes, and beside it stands one `vjp_<argument>` for each argument that can carry a gradient
+(vector-Jacobian product: given the gradient of the result, the gradient of that argument). An instance is one use of the
+op: what `forward` stores on `self` is what its VJPs need. Ops know arrays only.
+
+    class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", broadcasts=True):
+        def forward(self, x, y):
+            self.x, self.y = x, y
+            return x * y
+
+        def vjp_x(self, g):
+            return g * self.y
+
+        def vjp_y(self, g):
+            return g * self.x
+
+Defining the class adds a row to `TABLE`; a row without a gradient check fails the test suite.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+Array = np.ndarray
+
+TABLE: dict[str, type["Op"]] = {}
+"""Every op by name."""
+
+
+class Op:
+    """One use of an operation: its forward, its VJPs, and what the one keeps for the others.
+
+    Class attributes, filled in when a subclass is defined:
+        name: the op's name in the table and in error messages.
+        axes: shapes of arguments and result, by axis name.
+        arguments: names of forward's array arguments, in order (keyword-only ones are settings, not arrays).
+        vjps: one function per argument, None where no gradient flows (integer targets).
+        broadcasts: True if arguments are broadcast against each other; their gradients are then summed back.
+    """
+
+    name: ClassVar[str]
+    axes: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]]
+    vjps: ClassVar[tuple[Callable[..., Any] | None, ...]]
+    broadcasts: ClassVar[bool]
+
+    inputs: tuple[Any, ...] = ()
+    released = False
+
+    def __init_subclass__(cls, *, name: str, axes: str, broadcasts: bool = False) -> None:
+        if name in TABLE:
+            raise TypeError(f"op {name!r} is defined twice: {TABLE[name].__qualname__} and {cls.__qualname__}")
+        parameters = list(inspect.signature(cls.forward).parameters.values())[1:]
+        cls.arguments = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        cls.vjps = tuple(getattr(cls, f"vjp_{argument}", None) for argument in cls.arguments)
+        unknown = {n for n in vars(cls) if n.startswith("vjp_")} - {f"vjp_{a}" for a in cls.arguments}
+        if unknown or not any(cls.vjps):
+            raise TypeError(f"op {name!r}: {sorted(unknown) or 'no VJP'} does not match arguments {cls.arguments}")
+        cls.name, cls.axes, cls.broadcasts = name, axes, broadcasts
+        TABLE[name] = cls
+
+    def forward(self, *arrays: Any, **settings: Any) -> Any:
+        """Compute the result from arrays."""
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+    def gradient(self, position: int, g: Array, x: Array) -> Array:
+        """Return the gradient of argument number `position`, whose value was x, in x's shape and dtype.
+
+        Raises:
+            RuntimeError: the op's VJP returned another shape: a mistake in the op, not in its use.
+        """
+        vjp = self.vjps[position]
+        if vjp is None:
+            raise RuntimeError(f"{self.name}: argument {self.arguments[position]!r} has no gradient")
+        gradient = np.asarray(vjp(self, g))
+        if gradient is g:
+            gradient = g.copy()  # two arguments must not end up sharing one gradient array
+        if self.broadcasts and gradient.shape != x.shape:
+            gradient = unbroadcast(gradient, x.shape)
+        if gradient.shape != x.shape:
+            raise RuntimeError(
+                f"{self.name}: vjp_{self.arguments[position]} returned shape {gradient.shape} "
+                f"for an argument of shape {x.shape}"
+            )
+        return gradient.astype(x.dtype, copy=False)
+
+    def release(self) -> None:
+        """Forget what forward kept, and the inputs; the memory can go."""
+        vars(self).clear()
+        self.released = True
+
+
+def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a gradient over the axes along which an array of `shape` was broadcast.
+
+    Example:
+        >>> unbroadcast(np.ones((4, 3)), (3,))
+        array([4., 4., 4.])
+        >>> unbroadcast(np.ones((4, 3)), (4, 1)).shape
+        (4, 1)
+    """
+    new_axes = tuple(range(gradient.ndim - len(shape)))
+    gradient = gradient.sum(axis=new_axes) if new_axes else gradient
+    stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and gradient.shape[axis] != 1)
+    return gradient.sum(axis=stretched, keepdims=True) if stretched else gradient

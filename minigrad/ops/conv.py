@@ -1,0 +1,49 @@
+"""Convolution."""
+
+import numpy as np
+
+from minigrad import kernels
+from minigrad.ops.base import Op
+from minigrad.ops.layout import crop_image, innermost, outermost, pad_image
+
+
+class Conv2d(Op, name="conv2d", axes="x: (N, C, H, W), w: (F, C / groups, KH, KW), b: (F,) -> (N, F, OH, OW)"):
+    """Cross-correlation: out[n, f, oh, ow] = b[f] + sum over c, i, j of w[f, c, i, j] * x[n, c, oh * stride + i, ...]."""
+
+    def forward(self, x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+        self.padding, self.geometry = padding, (*stride, *dilation, groups)
+        self.x = pad_image(innermost(x), *padding)  # (C, H, W, N)
+        self.w = np.ascontiguousarray(w)
+        out_h, out_w = output_size(self.x.shape[1:3], w.shape[2:], stride, dilation)
+        out = np.empty((w.shape[0], out_h, out_w, x.shape[0]), x.dtype)  # (F, OH, OW, N)
+        b = np.zeros(w.shape[0], x.dtype) if b is None else np.ascontiguousarray(b)
+        kernels.conv2d_forward(self.x, self.w, b, *self.geometry, out)
+        return outermost(out)
+
+    def vjp_x(self, g):
+        # g: (F, OH, OW, N)   w: (F, C / groups, KH, KW)   -> (C, H, W, N)
+        grad_x = np.empty_like(self.x)
+        kernels.conv2d_grad_input(innermost(g), self.w, *self.geometry, grad_x)
+        return outermost(crop_image(grad_x, *self.padding))
+
+    def vjp_w(self, g):
+        # x: (C, H, W, N)   g: (F, OH, OW, N)   -> (F, C / groups, KH, KW)
+        grad_w = np.empty_like(self.w)
+        kernels.conv2d_grad_weight(self.x, innermost(g), *self.geometry, grad_w)
+        return grad_w
+
+    def vjp_b(self, g):
+        # g: (F, OH * OW * N)   -> (F,)
+        grad_b = np.empty(g.shape[1], g.dtype)
+        kernels.sum_rows(innermost(g).reshape(g.shape[1], -1) if g.size else g.reshape(g.shape[1], 0), grad_b)
+        return grad_b
+
+
+def output_size(size, kernel, stride, dilation):
+    """Return (OH, OW): how many places a window has in an image of `size` (padding included).
+
+    Example:
+        >>> output_size((28, 28), (5, 5), (1, 1), (1, 1))
+        (24, 24)
+    """
+    return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(size, kernel, stride, dilation, strict=True))

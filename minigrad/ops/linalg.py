@@ -1,0 +1,67 @@
+"""Matrix products."""
+
+import numpy as np
+
+from minigrad import kernels
+from minigrad.ops.base import Array, Op, unbroadcast
+from minigrad.ops.layout import innermost, outermost
+
+
+class Matmul(Op, name="matmul", axes="(..., M, K), (..., K, P) -> (..., M, P)"):
+    """Matrix product over the last two axes; leading axes are batches and broadcast."""
+
+    def forward(self, x, y):
+        self.x, self.y = x, y
+        return _product(x, y)
+
+    def vjp_x(self, g):
+        # g: (..., M, P)   y: (..., K, P) after the swap   -> (..., M, K)
+        return unbroadcast(_product(g, self.y.swapaxes(-1, -2)), self.x.shape)
+
+    def vjp_y(self, g):
+        # x: (..., K, M) after the swap   g: (..., M, P)   -> (..., K, P)
+        return unbroadcast(_product(self.x.swapaxes(-1, -2), g), self.y.shape)
+
+
+class Linear(Op, name="linear", axes="x: (N, I), w: (O, I), b: (O,) -> (N, O)"):
+    """x @ w.T + b. Inside, the batch is innermost: out.T = w @ x.T + b."""
+
+    def forward(self, x, w, b=None):
+        self.x, self.w = x, np.ascontiguousarray(w)
+        out = np.empty((w.shape[0], x.shape[0]), x.dtype)  # (O, N)
+        # w: (O, I)   x.T: (I, N)   -> (O, N)
+        kernels.matmul_rows(self.w, _contiguous(x.T), out)
+        if b is not None:
+            out += b[:, None]
+        return outermost(out)
+
+    def vjp_x(self, g):
+        # w: (O, I)   g.T: (O, N)   -> (I, N)
+        grad_x = np.empty((self.w.shape[1], g.shape[0]), g.dtype)
+        kernels.matmul_transposed(self.w, innermost(g), grad_x)
+        return outermost(grad_x)
+
+    def vjp_w(self, g):
+        # g.T: (O, N)   x: (N, I)   -> (O, I)
+        grad_w = np.empty_like(self.w)
+        kernels.matmul_rows(innermost(g), _contiguous(self.x), grad_w)
+        return grad_w
+
+    def vjp_b(self, g):
+        # g.T: (O, N)   -> (O,)
+        grad_b = np.empty(g.shape[1], g.dtype)
+        kernels.sum_rows(innermost(g), grad_b)
+        return grad_b
+
+
+def _contiguous(x: Array) -> Array:
+    """Return x if BLAS can take it as it lies (C or Fortran order), else a copy."""
+    return x if x.flags.c_contiguous or x.flags.f_contiguous else np.ascontiguousarray(x)
+
+
+def _product(x: Array, y: Array) -> Array:
+    if x.ndim > 2 or y.ndim > 2 or x.dtype != y.dtype or x.dtype.kind != "f":
+        return x @ y
+    out = np.empty((x.shape[0], y.shape[1]), x.dtype)
+    kernels.matmul_rows(np.ascontiguousarray(x), _contiguous(y), out)
+    return out

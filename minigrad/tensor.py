@@ -1,0 +1,398 @@
+"""The tape: a Tensor is an array, its gradient, and the op that made it.
+
+Calling an op on Tensors (`apply`) computes the result and remembers the op with its inputs; `backward` walks those
+memories from the result to the leaves, in reverse topological order, and lets each op turn the gradient of its result into
+gradients of its inputs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Self
+
+import numpy as np
+
+from minigrad import ops
+
+Array = np.ndarray
+Axis = int | tuple[int, ...] | None
+
+_recording: ContextVar[bool] = ContextVar("minigrad_recording", default=True)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without remembering: inside the block no result requires a gradient. Also works as a decorator.
+
+    Example:
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> with no_grad():
+        ...     print((w * 2).requires_grad)
+        False
+    """
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+class Tensor:
+    """A NumPy array that remembers how it was computed.
+
+    Args:
+        data: an array, or anything `np.asarray` takes. An array is used as it is, without a copy, and keeps its dtype.
+        requires_grad: whether `backward` should fill `.grad`.
+
+    Attributes:
+        data: the values, an ndarray.
+        grad: after `backward`, an ndarray of data's shape and dtype; None before.
+        requires_grad: True if a gradient flows here.
+        op: the `Op` that computed this tensor, None for a leaf.
+
+    Raises:
+        TypeError: a gradient is asked for values that are not floating point.
+
+    Example:
+        >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+        >>> y = (x * x).sum()
+        >>> y.backward()
+        >>> x.grad
+        array([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "data", "grad", "op", "requires_grad")
+
+    # ndarray + Tensor must reach Tensor.__radd__ instead of looping over the array's elements.
+    __array_ufunc__ = None
+
+    data: Array
+    grad: Array | None
+    op: ops.Op | None
+    requires_grad: bool
+
+    def __init__(self, data: Any, requires_grad: bool = False):
+        self.data = np.asarray(data.data if isinstance(data, Tensor) else data)
+        if self.data.dtype == object:
+            raise TypeError(f"Tensor: data is not a rectangular array of numbers: {type(data).__name__}")
+        if requires_grad and self.data.dtype.kind != "f":
+            raise TypeError(
+                f"Tensor: only floating-point values can require a gradient, and data is {self.data.dtype}; "
+                "convert first, e.g. data.astype(np.float32)"
+            )
+        self.grad = None
+        self.op = None
+        self.requires_grad = requires_grad
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the values."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the values."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.data.size
+
+    def item(self) -> float:
+        """Return the only element as a Python number.
+
+        Raises:
+            ValueError: there is not exactly one element.
+        """
+        if self.data.size != 1:
+            raise ValueError(f"item: a tensor of shape {self.shape} has {self.data.size} elements, expected 1")
+        return self.data.item()
+
+    def numpy(self) -> Array:
+        """Return the values as an ndarray that shares this tensor's memory."""
+        return self.data
+
+    def detach(self) -> "Tensor":
+        """Return a tensor with the same values (shared memory) that no gradient reaches."""
+        return Tensor(self.data)
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor with respect to every leaf that requires one to that leaf's `.grad`.
+
+        Args:
+            gradient: the gradient of this tensor itself, of its shape. Needed unless it has one element, where it is 1.
+            retain_graph: keep what the ops saved, so that `backward` can run again (it then adds once more).
+
+        Raises:
+            RuntimeError: nothing here requires a gradient; or the graph was freed by an earlier `backward`.
+            ValueError: gradient is missing or has another shape.
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "backward: this tensor does not require a gradient: no input had requires_grad=True, "
+                "or it was computed under no_grad()"
+            )
+        pending: dict[int, Array] = {id(self): self._first_gradient(gradient)}
+        for tensor in reversed(topological_order(self)):
+            g = pending.pop(id(tensor))
+            op = tensor.op
+            if op is None:
+                tensor._accumulate(g)
+                continue
+            for position, x in enumerate(op.inputs):
+                if isinstance(x, Tensor) and x.requires_grad:
+                    contribution = op.gradient(position, g, x.data)
+                    before = pending.get(id(x))
+                    pending[id(x)] = contribution if before is None else before + contribution
+            if not retain_graph:
+                op.release()
+
+    def _first_gradient(self, gradient: Any) -> Array:
+        if gradient is None:
+            if self.data.size != 1:
+                raise ValueError(
+                    f"backward: a tensor of shape {self.shape} needs the argument `gradient` (an array of that shape); "
+                    "only a single number, such as a loss, can do without: sum() or mean() it first"
+                )
+            return np.ones_like(self.data)
+        array = np.array(gradient.data if isinstance(gradient, Tensor) else gradient, self.dtype)
+        if array.shape != self.shape:
+            raise ValueError(f"backward: gradient has shape {array.shape}, the tensor has {self.shape}")
+        return array
+
+    def _accumulate(self, g: Array) -> None:
+        """Add g to .grad. The first gradient is copied unless it is fresh memory of its own."""
+        if self.grad is not None:
+            self.grad = self.grad + g
+        else:
+            self.grad = g if g.base is None and g.flags.writeable and g.flags.c_contiguous else np.array(g)
+
+    # Arithmetic. Two ops, Add and Multiply, with Power; everything else is derived from them in one line.
+
+    def __add__(self, other: Any) -> "Tensor":
+        return apply(ops.Add, self, as_tensor(other, like=self))
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return apply(ops.Multiply, self, as_tensor(other, like=self))
+
+    def __pow__(self, exponent: float) -> "Tensor":
+        if not isinstance(exponent, int | float):
+            raise TypeError(f"power: the exponent must be a number, got {type(exponent).__name__}")
+        return apply(ops.Power, self, exponent=exponent)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return matmul(self, as_tensor(other))
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return matmul(as_tensor(other), self)
+
+    def __neg__(self) -> "Tensor":
+        return self * -1
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return self + -as_tensor(other, like=self)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return self * as_tensor(other, like=self) ** -1.0
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return -self + other
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return self**-1.0 * other
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def exp(self) -> "Tensor":
+        """e ** self, elementwise."""
+        return apply(ops.Exp, self)
+
+    def log(self) -> "Tensor":
+        """Natural logarithm, elementwise."""
+        return apply(ops.Log, self)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """Sum over `axis` (None: all axes)."""
+        return apply(ops.Sum, self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """Arithmetic mean over `axis` (None: all axes).
+
+        Raises:
+            ValueError: there is nothing to average.
+        """
+        total = self.sum(axis, keepdims)
+        if self.size == 0 or total.size == 0:
+            raise ValueError(f"mean: shape {self.shape} has no elements to average over axis {axis}")
+        return total / (self.size // total.size)
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        """The same elements in another shape; one size may be -1. Takes sizes or one tuple of them."""
+        return apply(ops.Reshape, self, shape=shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> "Tensor":
+        """Axes in another order, reversed if none is given. Takes numbers or one tuple of them, as NumPy does."""
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        order = tuple(order or range(self.ndim)[::-1])
+        return apply(ops.Transpose, self, axes=order)
+
+    @property
+    def T(self) -> "Tensor":
+        """The tensor with its axes reversed."""
+        return self.transpose()
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.data, separator=", ", prefix="Tensor(")
+        dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
+        made = f", op={self.op.name}" if self.op is not None else ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({values}{dtype}{made})"
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise TypeError(
+                "np.array(tensor): this tensor requires a gradient, and NumPy would lose track of it; "
+                "use tensor.data (or tensor.detach()) if that is what you want"
+            )
+        return np.array(self.data, dtype=dtype) if copy else np.asarray(self.data, dtype=dtype)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._refuse_in_place("tensor[...] = value")
+        self.data[key] = value
+
+    def _refuse_in_place(self, what: str) -> None:
+        if self.requires_grad:
+            raise RuntimeError(
+                f"{what}: writing into a tensor that requires a gradient would change values that backward needs; "
+                "compute a new tensor instead, or write to tensor.data if no gradient should see it"
+            )
+
+    def __iadd__(self, other: Any) -> Self:
+        return self._in_place("tensor += value", np.add, other)
+
+    def __isub__(self, other: Any) -> Self:
+        return self._in_place("tensor -= value", np.subtract, other)
+
+    def __imul__(self, other: Any) -> Self:
+        return self._in_place("tensor *= value", np.multiply, other)
+
+    def __itruediv__(self, other: Any) -> Self:
+        return self._in_place("tensor /= value", np.divide, other)
+
+    def _in_place(self, what: str, function: Any, other: Any) -> Self:
+        self._refuse_in_place(what)
+        if isinstance(other, Tensor):
+            other._refuse_in_place(what)
+        function(self.data, other.data if isinstance(other, Tensor) else other, out=self.data, casting="same_kind")
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        if self.op is not None:
+            raise RuntimeError(
+                "copy.deepcopy: this tensor was computed by an op, and a copy would lose its graph; "
+                "copy tensor.detach() instead"
+            )
+        copy = object.__new__(type(self))
+        copy.data, copy.op, copy.requires_grad = self.data.copy(order="K"), None, self.requires_grad
+        copy.grad = None if self.grad is None else self.grad.copy()
+        memo[id(self)] = copy
+        return copy
+
+
+def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
+    """Run an op on Tensors (or arrays, or None for an optional argument) and remember it if a gradient will be needed.
+
+    Returns:
+        A Tensor with the result; its `.op` is set if any input requires a gradient and recording is on.
+
+    Raises:
+        ValueError: the arrays do not fit the op.
+    """
+    op = op_type()
+    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    result = object.__new__(Tensor)
+    try:
+        result.data = np.asarray(op.forward(*arrays, **settings))
+    except ValueError as error:  # NumPy's sentence, with the operation and the shapes that it leaves out
+        shapes = ", ".join(f"{name}: {np.shape(x)}" for name, x in zip(op.arguments, arrays, strict=False))
+        raise ValueError(f"{op.name}: {error} ({shapes})") from None
+    result.grad = None
+    result.op = None
+    result.requires_grad = _recording.get() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+    if result.requires_grad:
+        op.inputs = inputs
+        result.op = op
+    return result
+
+
+def topological_order(root: Tensor) -> list[Tensor]:
+    """List `root` and every tensor it depends on through gradients, each after all that it was computed from.
+
+    Iterative: a chain of any length fits, where recursion would end at Python's limit.
+
+    Raises:
+        RuntimeError: part of the graph was freed by an earlier `backward`.
+    """
+    order: list[Tensor] = []
+    seen: set[int] = set()
+    stack: list[tuple[Tensor, bool]] = [(root, False)]
+    while stack:
+        tensor, inputs_are_listed = stack.pop()
+        if inputs_are_listed:
+            order.append(tensor)
+            continue
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        stack.append((tensor, True))
+        if tensor.op is None:
+            continue
+        if tensor.op.released:
+            raise RuntimeError(
+                "backward: this graph was used by an earlier backward(), which freed what its ops had saved; "
+                "call the first one as backward(retain_graph=True), or compute the result again"
+            )
+        stack.extend((x, False) for x in tensor.op.inputs if isinstance(x, Tensor) and x.requires_grad)
+    return order
+
+
+def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
+    """Return x as a Tensor. A Python number takes the dtype of `like`, so that 2 * x keeps float32 in float32."""
+    if isinstance(x, Tensor):
+        return x
+    if like is not None and isinstance(x, int | float) and like.dtype.kind == "f":
+        return Tensor(np.asarray(x, like.dtype))
+    return Tensor(x)
+
+
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """Matrix product of (..., M, K) and (..., K, P); leading axes broadcast. A vector counts as one row or one column.
+
+    Raises:
+        ValueError: the inner sizes differ, or an operand has no axes.
+    """
+    if x.ndim == 0 or y.ndim == 0:
+        raise ValueError(f"matmul: operands need at least one axis, got shapes {x.shape} and {y.shape}")
+    inner = y.shape[-2] if y.ndim > 1 else y.shape[0]
+    if x.shape[-1] != inner:
+        raise ValueError(
+            f"matmul: the last axis of x ({x.shape[-1]}) and the axis of y that it is summed with ({inner}) differ "
+            f"(x: {x.shape}, y: {y.shape}); is a transpose missing?"
+        )
+    rows = x.reshape(1, -1) if x.ndim == 1 else x
+    columns = y.reshape(-1, 1) if y.ndim == 1 else y
+    out = apply(ops.Matmul, rows, columns)
+    if x.ndim == 1:
+        out = out.reshape(*out.shape[:-2], out.shape[-1])
+    return out.reshape(out.shape[:-1]) if y.ndim == 1 else out

@@ -1,0 +1,93 @@
+"""One epoch of training, and evaluation."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from minigrad.errors import NonFiniteLossError
+from minigrad.loader import DataLoader
+from minigrad.nn import Module
+from minigrad.optim import SGD
+from minigrad.tensor import no_grad
+
+
+def train(
+    model: Module,
+    loader: DataLoader,
+    loss_fn: Callable[..., Any],
+    optimizer: SGD,
+    after_step: Callable[[Any], Any] | None = None,
+) -> float:
+    """Train a model for one epoch.
+
+    Args:
+        model: is changed in place.
+        loader: yields (x, targets).
+        loss_fn: called as loss_fn(logits, targets), returns one number as a Tensor.
+        optimizer: of the model's parameters.
+        after_step: called with the model after every optimizer step; `SparsePruner.apply_` re-applies its masks here.
+
+    Returns:
+        The mean loss over the epoch's images.
+
+    Raises:
+        NonFiniteLossError: the loss became NaN or infinite; the parameters are those from before that step.
+    """
+    model.train()
+    total, seen, epoch = 0.0, 0, loader.epoch
+    with _progress(loader, f"train, epoch {epoch + 1}") as bar:
+        for step, (x, targets) in enumerate(loader):
+            optimizer.zero_grad()
+            loss = loss_fn(model(x), targets)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise NonFiniteLossError(
+                    f"training stopped: the loss is {value} in epoch {epoch + 1}, step {step + 1} of {len(loader)}; "
+                    "a smaller learning rate is the usual cure, or the data hold NaN"
+                )
+            loss.backward()
+            optimizer.step()
+            if after_step is not None:
+                after_step(model)
+            total += value * len(targets)
+            seen += len(targets)
+            bar.update(len(targets))
+            if step % 50 == 0:
+                bar.set_postfix(loss=f"{value:.4f}", refresh=False)
+    return total / seen if seen else math.nan
+
+
+def count_correct(model: Module, loader: DataLoader) -> tuple[int, int]:
+    """Return how many images the model classifies as labelled, and how many there are. Of equal logits the first wins."""
+    was_training = model.training
+    model.eval()
+    correct, seen = 0, 0
+    with no_grad(), _progress(loader, "evaluate") as bar:
+        for x, targets in loader:
+            correct += int((model(x).data.argmax(axis=1) == targets).sum())
+            seen += len(targets)
+            bar.update(len(targets))
+    model.train(was_training)
+    return correct, seen
+
+
+def evaluate(model: Module, loader: DataLoader) -> float:
+    """Return the share of images that the model classifies as labelled, in percent.
+
+    Raises:
+        ValueError: the loader is empty.
+    """
+    correct, seen = count_correct(model, loader)
+    if not seen:
+        raise ValueError("evaluate: the loader has no images")
+    return 100 * correct / seen
+
+
+@contextmanager
+def _progress(loader: DataLoader, what: str) -> Iterator[Any]:
+    """Show a bar that counts images, on terminals only."""
+    with tqdm(total=len(loader.labels), desc=what, unit=" images", unit_scale=True, disable=None, leave=False) as bar:
+        yield bar
