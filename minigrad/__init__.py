@@ -3,7 +3,7 @@
 The model-compression laboratory built on it is `minigrad.compression`.
 """
 
-from minigrad import functional, kernels, nn, ops, optim
+from minigrad import datasets, functional, kernels, nn, ops, optim, training
 from minigrad._version import __version__
 from minigrad.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from minigrad.errors import CheckpointError, DatasetError, NonFiniteLossError
@@ -21,6 +21,7 @@ __all__ = [
     "NonFiniteLossError",
     "Tensor",
     "__version__",
+    "datasets",
     "evaluate",
     "functional",
     "gradcheck",
@@ -34,4 +35,5 @@ __all__ = [
     "read_checkpoint",
     "save_checkpoint",
     "train",
+    "training",
 ]

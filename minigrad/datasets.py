@@ -14,14 +14,17 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from minigrad.checkpoint import write_atomically
 from minigrad.errors import DatasetError
 from minigrad.tensor import Array
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MEAN, STD = 0.1307, 0.3081
 """Mean and standard deviation of MNIST's training pixels, scaled to 0 ... 1."""
@@ -122,7 +125,9 @@ def find_data(root: str | Path | None = None) -> Path:
     if named is not None:
         missing = _missing(Path(named))
         if missing:
-            raise DatasetError(f"dataset folder {named}: expected the four gzipped IDX files, and {missing[0]} is missing")
+            raise DatasetError(
+                f"dataset folder {named}: expected the four gzipped IDX files, and {missing[0]} is missing"
+            )
         return Path(named)
     checkout = Path(__file__).resolve().parent.parent / "data" / "mnist"
     if not _missing(checkout):
@@ -200,7 +205,9 @@ def read_idx(path: str | Path, dimensions: int) -> Array:
         size *= n
     if len(content) - header != size:
         what = "truncated" if len(content) - header < size else "oversized"
-        raise DatasetError(f"{path}: {what}: its header promises {size:,} bytes of data, it has {len(content) - header:,}")
+        raise DatasetError(
+            f"{path}: {what}: its header promises {size:,} bytes of data, it has {len(content) - header:,}"
+        )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
@@ -243,7 +250,7 @@ def split_validation(dataset: ImageDataset, count: int = 5_000, seed: int = 0) -
     return dataset.subset(np.sort(order[count:])), dataset.subset(np.sort(order[:count]))
 
 
-def show_image(dataset: ImageDataset, rows: int = 1, seed: int | None = None) -> Figure:
+def show_image(dataset: ImageDataset, rows: int = 1, seed: int | None = None) -> "Figure":
     """Draw a grid of rows x 10 randomly chosen digits with their labels.
 
     Args:
@@ -257,6 +264,8 @@ def show_image(dataset: ImageDataset, rows: int = 1, seed: int | None = None) ->
     Raises:
         ValueError: the dataset has fewer than rows x 10 images.
     """
+    from matplotlib.figure import Figure  # here, so that importing minigrad does not wait for matplotlib
+
     count = 10 * rows
     if not 0 < count <= len(dataset):
         raise ValueError(f"show_image: {rows} rows need {count} images, the dataset has {len(dataset)}")

@@ -15,7 +15,6 @@ from minigrad.tensor import Axis, Tensor, apply, as_tensor
 Pair = int | tuple[int, int]
 
 
-
 def matmul(x: Any, y: Any) -> Tensor:
     """Matrix product, as `x @ y`.
 
@@ -140,9 +139,7 @@ def conv2d(
     if groups < 1 or w.shape[0] % groups or x.shape[1] % groups:
         raise ValueError(f"conv2d: groups={groups} does not divide C={x.shape[1]} and F={w.shape[0]} {shapes}")
     if x.shape[1] != w.shape[1] * groups:
-        raise ValueError(
-            f"conv2d: x has C={x.shape[1]} channels but w expects C={w.shape[1] * groups} {shapes}"
-        )
+        raise ValueError(f"conv2d: x has C={x.shape[1]} channels but w expects C={w.shape[1] * groups} {shapes}")
     size = (x.shape[2] + 2 * pads[0], x.shape[3] + 2 * pads[1])
     if 0 in w.shape[1:] or min(output_size(size, w.shape[2:], strides, dilations)) < 1:
         raise ValueError(
@@ -271,6 +268,7 @@ def _check_dtypes(name: str, x: Tensor, w: Tensor, b: Tensor | None) -> None:
     dtypes = {t.dtype for t in (x, w, b) if t is not None}
     if len(dtypes) > 1 or x.dtype.kind != "f":
         raise TypeError(
-            f"{name}: x is {x.dtype}, w is {w.dtype}" + (f", b is {b.dtype}" if b is not None else "")
+            f"{name}: x is {x.dtype}, w is {w.dtype}"
+            + (f", b is {b.dtype}" if b is not None else "")
             + "; they must be one floating-point type: convert the data, e.g. x.astype(np.float32)"
         )

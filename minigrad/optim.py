@@ -23,9 +23,7 @@ class SGD:
         ValueError: params is empty, or a setting is negative.
     """
 
-    def __init__(
-        self, params: Iterable[Parameter], lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0
-    ):
+    def __init__(self, params: Iterable[Parameter], lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0):
         self.params = list(params)
         if not self.params:
             raise ValueError("SGD: there are no parameters to train")

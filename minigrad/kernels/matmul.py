@@ -38,7 +38,7 @@ def matmul_transposed(a, b, out):
 
     a: (K, M), C-contiguous   b: (K, P), C-contiguous   out: (M, P), C-contiguous, overwritten
     """
-    partial = np.zeros((BLOCKS,) + out.shape, out.dtype)
+    partial = np.zeros((BLOCKS, out.shape[0], out.shape[1]), out.dtype)
     for index in prange(BLOCKS):
         start, stop = _block(a.shape[0], index)
         if stop > start:

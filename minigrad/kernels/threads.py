@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numba
 import scipy
-import scipy.linalg  # noqa: F401  loads the BLAS that Numba's products will call, so that it can be limited now
+import scipy.linalg
 from threadpoolctl import ThreadpoolController
+
+MOST_THREADS = numba.get_num_threads()
+"""As many as Numba started with: the number of cores, or NUMBA_NUM_THREADS."""
 
 
 def _single_threaded_scipy_blas() -> None:
@@ -36,7 +39,7 @@ def set_num_threads(count: int) -> None:
     Raises:
         ValueError: count is below 1 or above the number of threads Numba started with (NUMBA_NUM_THREADS).
     """
-    most = numba.config.NUMBA_NUM_THREADS
+    most = MOST_THREADS
     if not 1 <= count <= most:
         raise ValueError(f"set_num_threads: count is {count}, expected 1 to {most} (set NUMBA_NUM_THREADS for more)")
     numba.set_num_threads(count)

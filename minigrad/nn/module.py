@@ -1,6 +1,6 @@
 """Module: a tree of parameters. There is no hidden registry: a module's parts are its attributes, as you set them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -41,10 +41,8 @@ class Module:
     """
 
     training: bool = True
-
-    def forward(self, *inputs: Any) -> Any:
-        """Compute the module's output. Subclasses define it."""
-        raise TypeError(f"{type(self).__name__} defines no forward")
+    forward: Callable[..., Any]
+    """Computes the module's output. Subclasses define it, with arguments of their own."""
 
     def __call__(self, *inputs: Any) -> Any:
         return self.forward(*inputs)

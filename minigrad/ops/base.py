@@ -47,6 +47,9 @@ class Op:
     vjps: ClassVar[tuple[Callable[..., Any] | None, ...]]
     broadcasts: ClassVar[bool]
 
+    forward: Callable[..., Any]
+    """forward(self, *arrays, **settings) computes the result. Every op defines its own."""
+
     inputs: tuple[Any, ...] = ()
     released = False
 
@@ -61,10 +64,6 @@ class Op:
             raise TypeError(f"op {name!r}: {sorted(unknown) or 'no VJP'} does not match arguments {cls.arguments}")
         cls.name, cls.axes, cls.broadcasts = name, axes, broadcasts
         TABLE[name] = cls
-
-    def forward(self, *arrays: Any, **settings: Any) -> Any:
-        """Compute the result from arrays."""
-        raise TypeError(f"{type(self).__name__} defines no forward")
 
     def gradient(self, position: int, g: Array, x: Array) -> Array:
         """Return the gradient of argument number `position`, whose value was x, in x's shape and dtype.

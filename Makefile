@@ -1,0 +1,60 @@
+# Everything runs in .venv, which is made when it is missing. Needs Python >= 3.11 and make, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint course test-notebooks parity bench test-floor dist clean
+
+demo: $(VENV)/.core ## train, prune and fine-tune LeNet on MNIST; writes runs/demo
+	$(BIN)/minigrad demo
+
+test: $(VENV)/.test ## the whole test suite
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.test ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python tools/typecheck.py
+
+course: $(VENV)/.notebooks ## install Jupyter and open the notebooks
+	$(BIN)/jupyter lab notebooks/04_lenet.ipynb
+
+test-notebooks: $(VENV)/.notebooks $(VENV)/.test ## run every notebook from a clean kernel
+	$(BIN)/python -m pytest -q tests/notebooks --notebooks
+
+parity: $(VENV)/.parity ## compare with PyTorch
+	$(BIN)/python -m pytest -q -m parity
+
+bench: $(VENV)/.bench ## time against PyTorch
+	$(BIN)/python benchmarks/train.py
+
+test-floor: ## the suite on the oldest supported dependencies
+	test -x $(VENV)-floor/bin/python || $(PYTHON) -m venv $(VENV)-floor
+	$(VENV)-floor/bin/python -m pip --disable-pip-version-check install -q -e '.[test]' -c constraints/floor.txt
+	$(VENV)-floor/bin/python -m pytest -q
+
+dist: $(VENV)/.test ## wheel and sdist in dist/
+	$(BIN)/python -m build
+
+clean: ## remove what the targets made, the environments included
+	rm -rf $(VENV) $(VENV)-floor build dist runs *.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "minigrad needs Python 3.11 or later; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Each stamp stands for an installed extra; parity and bench use exact versions of the peers they compare with.
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	$(PIP) install -q -e .
+	@touch $@
+
+$(VENV)/.test $(VENV)/.notebooks: $(VENV)/.%: pyproject.toml | $(BIN)/python
+	$(PIP) install -q -e '.[$*]'
+	@touch $@ $(VENV)/.core
+
+$(VENV)/.parity $(VENV)/.bench: $(VENV)/.%: pyproject.toml constraints/peers.txt | $(BIN)/python
+	$(PIP) install -q -e '.[$*]' -c constraints/peers.txt
+	@touch $@ $(VENV)/.core

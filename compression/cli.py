@@ -1,0 +1,324 @@
+"""The command line: `minigrad demo` and its steps, one command each."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import minigrad
+from minigrad import functional as F
+from minigrad import kernels
+from minigrad.checkpoint import load_checkpoint, save_checkpoint
+from minigrad.datasets import ImageDataset, mnist, normalize, split_validation
+from minigrad.nn import Module
+
+from . import demo as main_job
+from .models import LeNet
+from .pictures import load_digit
+from .pruning import ARTICLE_SPARSITY, SparsePruner, finetune, model_sparsity
+from .report import as_report, table, wilson_interval, with_means, write_report
+from .sparse import weight_bytes
+
+WRONG_INPUT, STOPPED, INTERRUPTED = 2, 1, 130
+"""Exit codes: a file or argument is wrong; training could not go on; Ctrl-C."""
+
+
+class Sentence(click.ClickException):
+    """An error shown as one sentence, with exit code WRONG_INPUT."""
+
+    exit_code = WRONG_INPUT
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.split()))
+
+
+class Stopped(Sentence):
+    """Training could not go on."""
+
+    exit_code = STOPPED
+
+
+class Interrupted(Sentence):
+    """Somebody pressed Ctrl-C."""
+
+    exit_code = INTERRUPTED
+
+
+class Commands(click.Group):
+    """Commands whose expected errors end in one sentence and an exit code instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except minigrad.NonFiniteLossError as error:
+            raise Stopped(str(error)) from None
+        except KeyError as error:  # str() of a KeyError is quoted
+            raise Sentence(str(error.args[0])) from None
+        except (OSError, ValueError) as error:
+            raise Sentence(str(error)) from None
+
+
+class Saver:
+    """Saves checkpoints and remembers the last one, for whoever presses Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.last: Path | None = None
+
+    def __call__(self, path: Path, model: Module, **metadata: Any) -> None:
+        save_checkpoint(path, model, **metadata)
+        self.last = path
+
+
+@contextmanager
+def saving() -> Iterator[Saver]:
+    """Give a Saver; on Ctrl-C say where the last good checkpoint is."""
+    saver = Saver()
+    try:
+        yield saver
+    except KeyboardInterrupt:
+        where = f"the last good checkpoint is {saver.last}" if saver.last else "no checkpoint was written yet"
+        raise Interrupted(f"interrupted; {where}") from None
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _default_checkpoint() -> Path:
+    """Return the trained LeNet that comes with the package."""
+    return Path(str(resources.files("minigrad.checkpoints") / "lenet.safetensors"))
+
+
+def _load(path: Path | None) -> tuple[LeNet, dict[str, Any]]:
+    model = LeNet()
+    return model, load_checkpoint(path or _default_checkpoint(), model)
+
+
+def _epochs_done(metadata: dict[str, Any]) -> int:
+    epoch = metadata.get("epoch", 0)
+    return epoch if isinstance(epoch, int) and epoch >= 0 else 0
+
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder with the four gzipped IDX files (default: MNIST, from the checkout, the cache or the web).",
+)
+out_option = click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to write.")
+checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the article's recipe."""
+    recipe = main_job.Recipe()
+    for name, least, text in (
+        ("seed", click.IntRange(0), "Random seed."),
+        ("momentum", click.FloatRange(0), "Momentum of SGD."),
+        ("lr", click.FloatRange(0), "Learning rate."),
+        ("batch_size", click.IntRange(1), "Images a step."),
+        ("epochs", click.IntRange(1), "Passes over the training images."),
+    ):
+        flag = "--" + name.replace("_", "-")
+        command = click.option(flag, default=getattr(recipe, name), show_default=True, type=least, help=text)(command)
+    return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(minigrad.__version__, prog_name="minigrad")
+@click.option("--threads", type=click.IntRange(1), help="Threads for the kernels. Results do not depend on it.")
+def main(threads: int | None) -> None:
+    """minigrad: train, prune and fine-tune LeNet on MNIST, and see every number."""
+    if threads is not None:
+        kernels.set_num_threads(threads)
+
+
+@main.command()
+@training_options
+@click.option("--seeds", type=click.IntRange(2), help="Repeat with seeds 0, 1, ... and report the means.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Folder to write."
+)
+@data_option
+def demo(out: Path, data: Path | None, seeds: int | None, **settings: Any) -> None:
+    """The whole story: train, prune, measure, fine-tune; a table, a report, figures."""
+    training, test = mnist("train", data), mnist("test", data)
+    reports = []
+    with saving() as saver:
+        for seed in range(seeds) if seeds else [settings["seed"]]:
+            folder = _folder(out / f"seed-{seed}" if seeds else out)
+
+            def save(name: str, model: Module, folder: Path = folder, **metadata: Any) -> None:
+                saver(folder / f"{name}.safetensors", model, **metadata)
+
+            recipe = main_job.Recipe(**settings | {"seed": seed})
+            result = main_job.run(recipe, training, test, save, click.echo)
+            reports.append(as_report(seed, result.stages))
+            write_report(folder / "report.json", reports[-1])
+            main_job.save_figures(folder, result, training)
+            click.echo(f"\nseed {seed}\n{table(result.stages)}\n")
+            click.echo(_reckoning(result))
+    if seeds:
+        summary = with_means(reports)
+        write_report(out / "report.json", summary)
+        click.echo(f"\nmeans of {seeds} seeds, with 95 % t-intervals")
+        for stage, mean in summary["means"].items():
+            click.echo(f"{stage:<12}{mean['accuracy']:.2f} %  ({mean['interval'][0]:.2f} - {mean['interval'][1]:.2f})")
+    click.echo(f"\nWritten to {out}: checkpoints, report.json, figures (digits, weights, accuracy).")
+
+
+def _reckoning(result: main_job.Run) -> str:
+    """Set the article's reckoning of the pruned size beside measured ones."""
+    s = result.stages[1]
+    dense, csr, bitmask = s.bytes["dense"], s.bytes["csr"], s.bytes["bitmask"]
+    zeros = s.parameters - s.nonzeros
+    return (
+        f"{zeros:,} of {s.parameters:,} parameters are zero. The article reckons the pruned size as 1 - sparsity = "
+        f"{100 * (1 - s.sparsity):.2f} %;\nstored, the positions of the non-zeros cost bytes too: CSR takes "
+        f"{100 * csr / dense:.2f} % of the dense weights' bytes, bit mask + values {100 * bitmask / dense:.2f} %."
+    )
+
+
+@main.command()
+@training_options
+@click.option("--hold-out", is_flag=True, help="Train on 55,000 images and evaluate on the 5,000 held out.")
+@out_option
+@data_option
+def train(out: Path, data: Path | None, hold_out: bool, **settings: Any) -> None:
+    """Train a new LeNet and write it as a checkpoint after every epoch."""
+    training, test = _images(data, hold_out)
+    recipe = main_job.Recipe(**settings)
+    _folder(out.parent)
+    batches = main_job.test_loader(test)
+    with saving() as save:
+
+        def after_epoch(model: LeNet, epoch: int, loss: float) -> None:
+            save(out, model, seed=recipe.seed, epoch=epoch)
+            accuracy = minigrad.evaluate(model, batches)
+            click.echo(f"epoch {epoch}/{recipe.epochs}  loss {loss:.4f}  accuracy {accuracy:.2f} %")
+
+        main_job.train_lenet(training, recipe, after_epoch)
+    click.echo(f"Written to {out}.")
+
+
+def _images(data: Path | None, hold_out: bool) -> tuple[ImageDataset, ImageDataset]:
+    if not hold_out:
+        return mnist("train", data), mnist("test", data)
+    training = mnist("train", data)
+    return split_validation(training, count=len(training) // 12)
+
+
+@main.command()
+@checkpoint_argument
+@data_option
+def evaluate(checkpoint: Path, data: Path | None) -> None:
+    """Measure a checkpoint on the test images."""
+    model, _ = _load(checkpoint)
+    correct, total = minigrad.training.count_correct(model, main_job.test_loader(mnist("test", data)))
+    low, high = wilson_interval(correct, total)
+    size = weight_bytes(model)
+    click.echo(
+        f"accuracy {100 * correct / total:.2f} % ({low:.2f} - {high:.2f})  sparsity {model_sparsity(model):.4f}  "
+        f"weight bytes: dense {size['dense']:,}, CSR {size['csr']:,}, bit mask {size['bitmask']:,}"
+    )
+
+
+@main.command()
+@checkpoint_argument
+@click.option(
+    "--sparsity",
+    "sparsities",
+    multiple=True,
+    metavar="NAME=SHARE",
+    help="Share of a weight to remove, such as fc1.weight=0.75; repeatable. Default: the article's, for every layer.",
+)
+@click.option(
+    "--ties",
+    type=click.Choice(["drop", "exact"]),
+    default="drop",
+    show_default=True,
+    help="What to do with equal magnitudes.",
+)
+@out_option
+def prune(checkpoint: Path, sparsities: tuple[str, ...], ties: Any, out: Path) -> None:
+    """Prune a checkpoint by the k-th value rule."""
+    model, metadata = _load(checkpoint)
+    chosen = dict(_parse_sparsity(text) for text in sparsities)
+    if chosen:
+        chosen = {name: 0.0 for name, p in model.named_parameters() if p.ndim > 1} | chosen
+    pruned = SparsePruner(model, chosen or ARTICLE_SPARSITY, ties).prune(model)
+    _folder(out.parent)
+    save_checkpoint(out, pruned, **{k: v for k, v in metadata.items() if k != "architecture"})
+    click.echo(f"sparsity {model_sparsity(pruned):.4f}. Written to {out}.")
+
+
+def _parse_sparsity(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not NAME=SHARE, such as fc1.weight=0.75", param_hint="--sparsity"
+        ) from None
+
+
+@main.command("finetune")
+@checkpoint_argument
+@training_options
+@click.option("--choose-on", type=click.Choice(["held-out", "test"]), default="held-out", show_default=True,
+              help="Images that decide which epoch is best. The article takes the test images.")  # fmt: skip
+@out_option
+@data_option
+def finetune_command(checkpoint: Path, out: Path, data: Path | None, choose_on: str, **settings: Any) -> None:
+    """Train a pruned checkpoint on; its zeros stay zero; the best epoch is written."""
+    model, metadata = _load(checkpoint)
+    training, choice = _images(data, hold_out=choose_on == "held-out")
+    recipe = main_job.Recipe(**settings)
+    done = _epochs_done(metadata)
+    _folder(out.parent)
+    with saving() as save:
+
+        def after_epoch(found: Any, _: Module) -> None:
+            epoch = len(found.correct)
+            if found.best_epoch == epoch:
+                save(out, found.best, seed=recipe.seed, epoch=done + epoch)
+            accuracy = 100 * found.correct[-1] / len(choice)
+            click.echo(
+                f"epoch {epoch}/{recipe.epochs}  loss {found.losses[-1]:.4f}  {choose_on} accuracy {accuracy:.2f} %"
+            )
+
+        found = finetune(
+            model,
+            SparsePruner.from_zeros(model),
+            main_job.train_loader(training, recipe, epochs_done=done),
+            main_job.test_loader(choice),
+            recipe.epochs,
+            recipe.lr,
+            recipe.momentum,
+            after_epoch,
+        )
+    click.echo(f"Best epoch {found.best_epoch}, sparsity {model_sparsity(found.best):.4f}. Written to {out}.")
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Default: the trained LeNet that comes with the package."
+)
+def predict(images: tuple[Path, ...], checkpoint: Path | None) -> None:
+    """Classify pictures of single digits (any size; dark on light or light on dark)."""
+    model, _ = _load(checkpoint)
+    for path in images:
+        with minigrad.no_grad():
+            p = F.softmax(model(normalize(load_digit(path))[None, None])).data[0]
+        first, second = np.argsort(-p, kind="stable")[:2]
+        click.echo(f"{path}: {first} ({100 * p[first]:.1f} %), then {second} ({100 * p[second]:.1f} %)")
+
+
+if __name__ == "__main__":
+    main()
