@@ -90,14 +90,14 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _default_checkpoint() -> Path:
+def default_checkpoint() -> Path:
     """Return the trained LeNet that comes with the package."""
     return Path(str(resources.files("minigrad.checkpoints") / "lenet.safetensors"))
 
 
 def _load(path: Path | None) -> tuple[LeNet, dict[str, Any]]:
     model = LeNet()
-    return model, load_checkpoint(path or _default_checkpoint(), model)
+    return model, load_checkpoint(path or default_checkpoint(), model)
 
 
 def _epochs_done(metadata: dict[str, Any]) -> int:

@@ -17,20 +17,14 @@ MOST_THREADS = numba.get_num_threads()
 
 
 def _single_threaded_scipy_blas() -> None:
-    homes = {str(path) for path in _scipy_folders()}
     controller = ThreadpoolController()
-    paths = [
-        library["filepath"]
-        for library in controller.info()
-        if library["user_api"] == "blas" and any(library["filepath"].startswith(home) for home in homes)
-    ]
-    if paths:
-        controller.select(filepath=paths).limit(limits=1)
-
-
-def _scipy_folders() -> list[Path]:
-    package = Path(scipy.__file__).parent
-    return [package, package.parent / "scipy.libs"]
+    loaded = [library["filepath"] for library in controller.info() if library["user_api"] == "blas"]
+    scipy_folder = Path(scipy.__file__).parent
+    homes = (str(scipy_folder), str(scipy_folder.parent / "scipy.libs"))
+    own = [path for path in loaded if path.startswith(homes)]
+    # Wheels bring SciPy a BLAS of its own. Where it shares one with NumPy (a system's or conda's), both get one thread.
+    if own or loaded:
+        controller.select(filepath=own or loaded).limit(limits=1)
 
 
 def set_num_threads(count: int) -> None:

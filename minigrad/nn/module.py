@@ -145,10 +145,11 @@ class Module:
                 f"missing {missing or 'none'}, unexpected {unexpected or 'none'}"
             )
         arrays = {name: np.asarray(getattr(value, "data", value)) for name, value in state_dict.items()}
-        for name, array in arrays.items():
-            if array.shape != own[name].shape:
+        for name, parameter in own.items():
+            array = arrays[name]
+            if array.shape != parameter.shape:
                 raise ValueError(
-                    f"load_state_dict: {name} has shape {array.shape}, but {type(self).__name__} expects {own[name].shape}"
+                    f"load_state_dict: {name} has shape {array.shape}, but {type(self).__name__} expects {parameter.shape}"
                 )
             if array.dtype.kind not in "fiu":
                 raise TypeError(f"load_state_dict: {name} holds {array.dtype}, expected numbers")

@@ -20,8 +20,8 @@ class Transpose(Op, name="transpose", axes="(...) -> (... permuted)"):
     """Axes in another order."""
 
     def forward(self, x, *, axes):
-        self.axes_order = axes
+        self.order = [axis % x.ndim for axis in axes]
         return x.transpose(axes)
 
     def vjp_x(self, g):
-        return g.transpose(np.argsort(self.axes_order))
+        return g.transpose(np.argsort(self.order))

@@ -1,0 +1,143 @@
+"""Kernels against textbook loops and NumPy, and the switch between the twins."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import functional as F
+from minigrad import kernels
+from minigrad.tensor import Tensor
+from tests.kernels import references
+
+GEOMETRIES = [
+    {},
+    {"stride": (2, 1)},
+    {"padding": (1, 2)},
+    {"dilation": (2, 1)},
+    {"groups": 2},
+    {"stride": (2, 3), "padding": (2, 1), "dilation": (1, 2), "groups": 2},
+]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_conv2d_equals_seven_loops(geometry, rng):
+    full = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1} | geometry
+    x = rng.normal(size=(3, 4, 9, 8))
+    w, b = rng.normal(size=(6, 4 // full["groups"], 3, 3)), rng.normal(size=6)
+    np.testing.assert_allclose(F.conv2d(x, w, b, **full).data, references.conv2d(x, w, b, **full), atol=1e-12)
+
+
+def test_conv2d_does_not_flip_the_kernel():
+    x = np.arange(9.0).reshape(1, 1, 3, 3)
+    w = np.zeros((1, 1, 2, 2))
+    w[0, 0, 0, 1] = 1  # picks the neighbour to the right
+    np.testing.assert_array_equal(F.conv2d(x, w).data[0, 0], x[0, 0, :2, 1:])
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), [((2, 2), (2, 2)), ((3, 2), (1, 2)), ((2, 3), (3, 1))])
+def test_max_pool2d_equals_the_loops_and_sends_gradients_to_the_maxima(kernel_size, stride, rng):
+    x = rng.integers(0, 4, (3, 2, 7, 8)).astype(float)  # many ties: the first one of a window counts
+    out, places = references.max_pool2d(x, kernel_size, stride)
+    tensor = Tensor(x, requires_grad=True)
+    pooled = F.max_pool2d(tensor, kernel_size, stride)
+    np.testing.assert_array_equal(pooled.data, out)
+
+    g = rng.normal(size=out.shape)
+    pooled.backward(g)
+    expected = np.zeros_like(x)
+    for n, c, oh, ow in np.ndindex(out.shape):
+        expected[(n, c, *places[n, c, oh, ow])] += g[n, c, oh, ow]
+    np.testing.assert_allclose(tensor.grad, expected, rtol=1e-12)
+
+
+def test_nan_is_not_swallowed():
+    x = np.zeros((1, 1, 2, 2))
+    for place in ((0, 0), (0, 1), (1, 1)):
+        bad = x.copy()
+        bad[(0, 0, *place)] = np.nan
+        assert np.isnan(F.max_pool2d(bad, 2).data).all()
+    assert np.isnan(F.relu([np.nan]).data).all()
+    assert np.isinf(F.relu([np.inf]).data).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 2), (7, 4, 9), (130, 70, 33)])
+def test_products_equal_numpy(shape, rng):
+    m, k, p = shape
+    a, b = rng.normal(size=(m, k)), rng.normal(size=(k, p))
+    out = np.empty((m, p))
+    kernels.matmul_rows(a, b, out)
+    np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
+    kernels.matmul_rows(a, np.asfortranarray(b), out)
+    np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
+    kernels.matmul_transposed(np.ascontiguousarray(a.T), b, out)
+    np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.skipif(kernels.threads.MOST_THREADS < 2, reason="needs two threads")
+def test_bits_do_not_depend_on_the_number_of_threads(rng):
+    x = rng.normal(size=(37, 3, 12, 12)).astype(np.float32)
+    results = []
+    for threads in (1, 2):
+        minigrad.manual_seed(1)
+        net = minigrad.nn.Sequential(
+            minigrad.nn.Conv2d(3, 5, 3), minigrad.nn.ReLU(), minigrad.nn.MaxPool2d(2),
+            minigrad.nn.Flatten(), minigrad.nn.Linear(125, 101), minigrad.nn.Linear(101, 10),
+        )  # fmt: skip
+        before = kernels.get_num_threads()
+        kernels.set_num_threads(threads)
+        try:
+            loss = F.cross_entropy(net(x), np.arange(37) % 10)
+            loss.backward()
+        finally:
+            kernels.set_num_threads(before)
+        results.append([loss.data, *(p.grad for p in net.parameters())])
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_switch_reaches_whole_functions_and_ends_with_its_block(rng, monkeypatch):
+    calls = []
+    python = kernels.conv2d_forward.python
+    monkeypatch.setattr(kernels.conv2d_forward, "python", lambda *a: (calls.append("python"), python(*a)))
+    x, w = rng.normal(size=(1, 1, 4, 4)), rng.normal(size=(1, 1, 3, 3))
+    compiled = F.conv2d(x, w).data
+    assert calls == []
+    with kernels.use("python"):
+        assert "python" in repr(kernels.conv2d_forward)
+        stepped = F.conv2d(x, w).data
+        with kernels.use("compiled"):
+            F.conv2d(x, w)
+    assert calls == ["python"]
+    assert kernels.current_mode() == "compiled"
+    np.testing.assert_allclose(compiled, stepped, rtol=1e-12)
+
+
+def test_the_switch_is_undone_by_an_error():
+    with pytest.raises(RuntimeError, match="stop"), kernels.use("python"):
+        raise RuntimeError("stop")
+    assert kernels.current_mode() == "compiled"
+
+
+def test_wrong_mode_and_wrong_thread_count_say_what_is_expected():
+    with (
+        pytest.raises(ValueError, match=r"mode is 'fast', expected one of \('compiled', 'python'\)"),
+        kernels.use("fast"),
+    ):
+        pass
+    for count in (0, kernels.threads.MOST_THREADS + 1):
+        with pytest.raises(ValueError, match=f"count is {count}, expected 1 to"):
+            kernels.set_num_threads(count)
+
+
+def test_scipys_blas_has_one_thread_and_others_are_left_alone():
+    from threadpoolctl import ThreadpoolController
+
+    libraries = [lib for lib in ThreadpoolController().info() if lib["user_api"] == "blas"]
+    threads_of = {Path(lib["filepath"]).parent.name: lib["num_threads"] for lib in libraries}
+    if "scipy.libs" not in threads_of or "numpy.libs" not in threads_of:
+        pytest.skip(f"NumPy and SciPy have no copies of their own here: {threads_of}")
+    assert threads_of["scipy.libs"] == 1
+    assert threads_of["numpy.libs"] == int(os.environ.get("OPENBLAS_NUM_THREADS") or os.cpu_count() or 1)

@@ -1,0 +1,103 @@
+"""Sample inputs for every op. An op without a row here fails the suite.
+
+Ops with kinks (relu, max-pooling) get values that are all different and none near zero, so that finite differences do
+not step over a kink.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Case:
+    """Arguments of one call: float64 arrays (integer ones carry no gradient) and settings."""
+
+    inputs: tuple[Any, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self):
+        shapes = ",".join("x".join(map(str, np.shape(x))) or "scalar" for x in self.inputs)
+        return " ".join([shapes, *(f"{k}={v}" for k, v in self.settings.items())])
+
+
+_rng = np.random.default_rng(7)
+
+
+def normal(*shape):
+    return _rng.normal(size=shape)
+
+
+def positive(*shape):
+    return _rng.uniform(0.5, 2.0, shape)
+
+
+def distinct(*shape):
+    """Values at least 0.1 apart, none within 0.05 of zero, in random order."""
+    size = int(np.prod(shape))
+    return (_rng.permutation(size) - size // 2 + 0.5).reshape(shape) * 0.1
+
+
+def batch_innermost(x):
+    """The same array with the first axis innermost in memory, as the kernels lay it out."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
+
+
+CASES: dict[str, list[Case]] = {
+    "add": [
+        Case((normal(3, 4), normal(3, 4))),
+        Case((normal(3, 4), normal(4))),
+        Case((normal(3, 1), normal(2, 1, 4))),
+        Case((normal(), normal(2))),
+    ],
+    "multiply": [
+        Case((normal(3, 4), normal(3, 4))),
+        Case((normal(3, 4), normal(3, 1))),
+        Case((normal(1), normal(2, 3))),
+        Case((normal(), normal())),
+    ],
+    "power": [Case((positive(3, 2),), {"exponent": e}) for e in (-1.0, 0, 0.5, 2, 3)],
+    "exp": [Case((normal(3, 2),)), Case((normal(),))],
+    "log": [Case((positive(3, 2),))],
+    "relu": [Case((distinct(5, 4),)), Case((batch_innermost(distinct(3, 2, 4, 4)),))],
+    "sum": [
+        Case((normal(3, 4),)),
+        Case((normal(3, 4),), {"axis": 0}),
+        Case((normal(3, 4, 2),), {"axis": (0, -1)}),
+        Case((normal(3, 4),), {"axis": 1, "keepdims": True}),
+        Case((normal(),)),
+    ],
+    "reshape": [
+        Case((normal(3, 4),), {"shape": (2, 6)}),
+        Case((batch_innermost(normal(3, 2, 2, 2)),), {"shape": (3, -1)}),
+    ],
+    "transpose": [Case((normal(2, 3, 4),), {"axes": (2, 0, 1)}), Case((normal(2, 3),), {"axes": (1, 0)})],
+    "matmul": [
+        Case((normal(3, 4), normal(4, 2))),
+        Case((normal(2, 3, 4), normal(2, 4, 5))),
+        Case((normal(2, 1, 3, 4), normal(5, 4, 2))),
+        Case((normal(3, 4), normal(2, 4, 2))),
+    ],
+    "linear": [
+        Case((normal(5, 4), normal(3, 4), normal(3))),
+        Case((batch_innermost(normal(7, 6)), normal(2, 6))),
+        Case((normal(1, 1), normal(1, 1), normal(1))),
+    ],
+    "conv2d": [
+        Case((normal(2, 1, 6, 6), normal(2, 1, 3, 3), normal(2))),
+        Case((normal(3, 2, 6, 5), normal(3, 2, 3, 2), normal(3)), {"stride": (2, 1)}),
+        Case((normal(2, 3, 5, 6), normal(5, 3, 2, 3)), {"padding": (1, 2), "stride": (2, 2)}),
+        Case((normal(2, 1, 7, 7), normal(2, 1, 3, 2), normal(2)), {"dilation": (2, 3)}),
+        Case((normal(2, 4, 5, 5), normal(6, 2, 3, 3), normal(6)), {"groups": 2, "padding": (1, 1)}),
+        Case((normal(2, 3, 4, 4), normal(3, 1, 2, 2)), {"groups": 3}),
+        Case((normal(1, 1, 9, 8), normal(1, 1, 2, 2)), {"stride": (3, 2), "dilation": (2, 2), "padding": (1, 0)}),
+    ],
+    "max_pool2d": [
+        Case((distinct(2, 2, 4, 6),), {"kernel_size": (2, 2), "stride": (2, 2)}),
+        Case((distinct(2, 1, 5, 7),), {"kernel_size": (3, 2), "stride": (1, 2)}),
+        Case((distinct(2, 1, 5, 4),), {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}),
+    ],
+    "log_softmax": [Case((normal(3, 5),), {"axis": 1}), Case((normal(3, 2, 4),), {"axis": 0})],
+    "cross_entropy": [Case((normal(4, 5), np.array([0, 4, 2, 2])))],
+}

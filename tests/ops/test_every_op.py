@@ -1,0 +1,93 @@
+"""What must hold for every op of the table."""
+
+import numpy as np
+import pytest
+
+from minigrad import gradcheck
+from minigrad.ops import TABLE, Op, unbroadcast
+from minigrad.tensor import Tensor, apply
+from tests.ops.cases import CASES, batch_innermost
+
+ROWS = [pytest.param(name, case, id=f"{name} {case}") for name, cases in CASES.items() for case in cases]
+
+
+def test_every_op_has_cases_and_every_case_an_op():
+    assert set(CASES) == set(TABLE)
+    assert all(CASES.values())
+
+
+@pytest.mark.parametrize(("name", "case"), ROWS)
+def test_gradient_matches_finite_differences(name, case):
+    assert gradcheck(lambda *inputs: apply(TABLE[name], *inputs, **case.settings), case.inputs)
+
+
+@pytest.mark.parametrize(("name", "case"), ROWS)
+def test_float32_stays_float32_and_agrees_with_float64(name, case):
+    def run(dtype):
+        tensors = [Tensor(x.astype(dtype), True) if x.dtype.kind == "f" else Tensor(x) for x in case.inputs]
+        out = apply(TABLE[name], *tensors, **case.settings)
+        out.backward(np.linspace(0.5, 1.5, out.size).reshape(out.shape))
+        return out, [t.grad for t in tensors if t.requires_grad]
+
+    out32, grads32 = run(np.float32)
+    out64, grads64 = run(np.float64)
+    assert out32.dtype == np.float32
+    np.testing.assert_allclose(out32.data, out64.data, rtol=1e-4, atol=1e-5)
+    for grad32, grad64 in zip(grads32, grads64, strict=True):
+        assert grad32.dtype == np.float32
+        np.testing.assert_allclose(grad32, grad64, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "case"), ROWS)
+def test_inputs_are_left_alone_and_results_do_not_depend_on_memory_order(name, case):
+    before = [x.copy() for x in case.inputs]
+    laid_out = [batch_innermost(x) if np.ndim(x) > 1 else x for x in case.inputs]
+    results = []
+    for inputs in (case.inputs, laid_out):
+        tensors = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in inputs]
+        out = apply(TABLE[name], *tensors, **case.settings)
+        out.backward(np.ones(out.shape))
+        results.append([out.data, *(t.grad for t in tensors if t.requires_grad)])
+    for x, copy in zip(case.inputs, before, strict=True):
+        np.testing.assert_array_equal(x, copy)
+    for usual, other in zip(*results, strict=True):
+        np.testing.assert_allclose(usual, other, rtol=1e-12, atol=1e-12)
+
+
+def test_defining_an_op_checks_its_vjps():
+    with pytest.raises(TypeError, match="vjp_z"):
+
+        class Wrong(Op, name="wrong", axes="x -> x"):
+            def forward(self, x):
+                return x
+
+            def vjp_z(self, g):
+                return g
+
+    with pytest.raises(TypeError, match="no VJP"):
+
+        class Empty(Op, name="empty", axes="x -> x"):
+            def forward(self, x):
+                return x
+
+    with pytest.raises(TypeError, match="defined twice"):
+
+        class Add(Op, name="add", axes="x -> x"):
+            def forward(self, x):
+                return x
+
+    assert set(TABLE) == set(CASES)
+
+
+def test_a_vjp_of_the_wrong_shape_is_reported_by_name(monkeypatch):
+    relu = TABLE["relu"]
+    monkeypatch.setattr(relu, "vjps", (lambda self, g: g[:1],))
+    with pytest.raises(RuntimeError, match=r"relu: vjp_x returned shape \(1,\) for an argument of shape \(3,\)"):
+        apply(relu, Tensor(np.ones(3), requires_grad=True)).backward(np.ones(3))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1,), (2, 1), (1, 1), (2, 3), (1, 3), (4, 1, 3), (1, 2, 1)])
+def test_unbroadcast_is_the_adjoint_of_broadcasting(shape, rng):
+    x, g = rng.normal(size=shape), rng.normal(size=(4, 2, 3))
+    # <broadcast(x), g> == <x, unbroadcast(g)> is what a transposed linear map must satisfy.
+    assert np.isclose((np.broadcast_to(x, g.shape) * g).sum(), (x * unbroadcast(g, shape)).sum())

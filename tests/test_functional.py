@@ -1,0 +1,169 @@
+"""The public functions: shapes they give, sentences they refuse with, identities they obey."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from minigrad import functional as F
+from minigrad import gradcheck
+from minigrad.tensor import Tensor
+
+
+def zeros(*shape, dtype=np.float64):
+    return np.zeros(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            (zeros(64, 3, 28, 28), zeros(6, 1, 5, 5)),
+            r"conv2d: x has C=3 channels but w expects C=1 \(x: \(64, 3, 28, 28\), w: \(6, 1, 5, 5\)\)",
+        ),
+        ((zeros(1, 28, 28), zeros(6, 1, 5, 5)), r"x must be \(N, C, H, W\) and w"),
+        ((zeros(2, 1, 4, 4), zeros(6, 1, 5, 5)), r"a 5x5 kernel with dilation \(1, 1\) does not fit .* 4x4"),
+        ((zeros(2, 1, 6, 6), zeros(6, 1, 5, 5), zeros(5)), r"b must have shape \(6,\).*b: \(5,\)"),
+        ((zeros(2, 1, 6, 6), zeros(6, 1, 5, 5), None, 0), "stride must be one integer or two, each at least 1; got 0"),
+        ((zeros(2, 1, 6, 6), zeros(6, 1, 5, 5), None, 1, -1), "padding must be .* at least 0; got -1"),
+        ((zeros(2, 1, 6, 6), zeros(6, 1, 5, 5), None, (1, 2, 3)), r"stride must be .* got \(1, 2, 3\)"),
+        ((zeros(2, 3, 6, 6), zeros(6, 1, 5, 5), None, 1, 0, 1, 2), "groups=2 does not divide C=3 and F=6"),
+    ],
+)
+def test_conv2d_says_what_does_not_fit(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        F.conv2d(*arguments)
+
+
+@pytest.mark.parametrize("function", [F.conv2d, F.linear])
+def test_mixed_and_integer_dtypes_are_refused(function):
+    x, w = ((2, 1, 6, 6), (6, 1, 5, 5)) if function is F.conv2d else ((2, 3), (4, 3))
+    with pytest.raises(TypeError, match=r"x is float64, w is float32; .* convert the data"):
+        function(zeros(*x), zeros(*w, dtype=np.float32))
+    with pytest.raises(TypeError, match="x is int64, w is int64"):
+        function(zeros(*x, dtype=np.int64), zeros(*w, dtype=np.int64))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((zeros(2, 4, 4), 2), r"x must be \(N, C, H, W\) \(x: \(2, 4, 4\)\)"),
+        ((zeros(1, 1, 4, 4), 5), "a window of 5x5 does not fit into a padded image of 4x4"),
+        ((zeros(1, 1, 40, 40), 17), "over 256 places"),
+        ((zeros(1, 1, 4, 4), 2, 1, 2), r"padding \(2, 2\) is more than half the window \(2, 2\)"),
+    ],
+)
+def test_max_pool2d_says_what_does_not_fit(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        F.max_pool2d(*arguments)
+    with pytest.raises(TypeError, match="must be floating point, got int64"):
+        F.max_pool2d(zeros(1, 1, 4, 4, dtype=np.int64), 2)
+
+
+def test_max_pool_indices_reach_the_largest_window():
+    x = np.zeros((1, 1, 16, 16))
+    x[0, 0, 15, 15] = 1
+    tensor = Tensor(x, requires_grad=True)
+    F.max_pool2d(tensor, 16).backward()
+    assert tensor.grad[0, 0, 15, 15] == 1
+    assert tensor.grad.sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            (zeros(64, 400), zeros(120, 256)),
+            r"linear: x has 400 features but w expects 256 \(x: \(64, 400\), w: \(120, 256\)\); are images not flattened",
+        ),
+        ((zeros(2, 3), zeros(4, 3), zeros(3)), r"b must have shape \(4,\)"),
+        ((zeros(2, 3), zeros(3)), r"w expects shape \(out, in\)"),
+    ],
+)
+def test_linear_says_what_does_not_fit(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        F.linear(*arguments)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4), (0, 4)])
+def test_linear_takes_any_leading_axes(shape, rng):
+    x, w, b = rng.normal(size=shape), rng.normal(size=(5, 4)), rng.normal(size=5)
+    np.testing.assert_allclose(F.linear(x, w, b).data, x @ w.T + b, atol=1e-12)
+    assert gradcheck(F.linear, [x, w, b])
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "error", "sentence"),
+    [
+        (zeros(4, 3), [0, 1, 2], ValueError, r"be \(N, K\) and targets \(N,\) \(logits: \(4, 3\), targets: \(3,\)\)"),
+        (zeros(4), [0], ValueError, r"logits: \(4,\)"),
+        (zeros(2, 3), [0, 3], ValueError, "targets run from 0 to 3, but logits have 3 classes"),
+        (zeros(2, 3), [-1, 0], ValueError, "targets run from -1 to 0"),
+        (zeros(2, 3), [0.0, 1.0], TypeError, "targets must be integer class numbers, got float64"),
+    ],
+)  # fmt: skip
+def test_cross_entropy_says_what_does_not_fit(logits, targets, error, sentence):
+    with pytest.raises(error, match=sentence):
+        F.cross_entropy(logits, np.array(targets))
+
+
+def test_cross_entropy_reductions(rng):
+    logits, targets = rng.normal(size=(4, 3)), np.array([0, 2, 1, 1])
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    each = -np.log(p[np.arange(4), targets])
+    np.testing.assert_allclose(F.cross_entropy(logits, targets, "none").data, each, rtol=1e-12)
+    np.testing.assert_allclose(F.cross_entropy(logits, targets, "sum").data, each.sum(), rtol=1e-12)
+    np.testing.assert_allclose(F.cross_entropy(logits, Tensor(targets)).data, each.mean(), rtol=1e-12)
+    with pytest.raises(ValueError, match="reduction is 'avg', expected 'mean', 'sum' or 'none'"):
+        F.cross_entropy(logits, targets, "avg")
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    logits=hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(-1e4, 1e4)),
+    shift=st.floats(-1e3, 1e3),
+)
+def test_softmax_is_a_distribution_that_a_shift_leaves_alone(logits, shift):
+    p = F.softmax(logits, axis=1).data
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
+    assert (p >= 0).all()
+    np.testing.assert_allclose(F.softmax(logits + shift, axis=1).data, p, atol=1e-9)
+    assert np.isfinite(F.log_softmax(logits, axis=1).data).all()
+    losses = F.cross_entropy(logits, np.zeros(len(logits), int), "none").data
+    assert (losses >= 0).all()
+
+
+def test_softmax_axis(rng):
+    x = rng.normal(size=(2, 3))
+    np.testing.assert_allclose(F.softmax(x, axis=0).data.sum(axis=0), 1)
+    np.testing.assert_allclose(F.softmax(x).data.sum(axis=1), 1)
+    with pytest.raises(ValueError, match=r"log_softmax: axis 2 does not exist in shape \(2, 3\)"):
+        F.softmax(x, axis=2)
+
+
+def test_flatten_joins_the_named_axes():
+    x = zeros(2, 3, 4, 5)
+    assert F.flatten(x).shape == (120,)
+    assert F.flatten(x, 1).shape == (2, 60)
+    assert F.flatten(x, 1, 2).shape == (2, 12, 5)
+    assert F.flatten(np.float64(3)).shape == (1,)
+
+
+def test_flatten_of_batch_innermost_memory_copies_nothing(rng):
+    x = np.moveaxis(rng.normal(size=(3, 4, 4, 8)), -1, 0)
+    assert np.shares_memory(F.flatten(x, 1).data, x)
+
+
+def test_sum_and_mean_as_functions(rng):
+    x = rng.normal(size=(2, 3))
+    np.testing.assert_allclose(F.sum(x, axis=0).data, x.sum(axis=0))
+    np.testing.assert_allclose(F.mean(x, axis=1, keepdims=True).data, x.mean(axis=1, keepdims=True))
+
+
+def test_empty_batches_go_through():
+    assert F.conv2d(zeros(0, 1, 6, 6), zeros(2, 1, 3, 3)).shape == (0, 2, 4, 4)
+    assert F.max_pool2d(zeros(0, 1, 6, 6), 2).shape == (0, 1, 3, 3)
+    w = Tensor(zeros(2, 1, 3, 3), requires_grad=True)
+    F.conv2d(zeros(0, 1, 6, 6), w, zeros(2)).sum().backward()
+    np.testing.assert_array_equal(w.grad, 0)

@@ -1,0 +1,286 @@
+"""The tape: what is computed, what flows back, and what is refused with which sentence."""
+
+import copy
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from minigrad import functional as F
+from minigrad import gradcheck, no_grad
+from minigrad.tensor import Tensor, apply, as_tensor, topological_order
+
+FLOATS = hnp.arrays(np.float64, hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), elements=st.floats(0.5, 2.0))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(x=FLOATS, data=st.data())
+def test_arithmetic_is_numpys_and_its_gradients_are_right(x, data):
+    shape = data.draw(hnp.broadcastable_shapes(x.shape, max_dims=3, max_side=3))
+    y = data.draw(hnp.arrays(np.float64, shape, elements=st.floats(0.5, 2.0)))
+    for operation in (
+        lambda a, b: a + b,
+        lambda a, b: a - b,
+        lambda a, b: a * b,
+        lambda a, b: a / b,
+        lambda a, b: -a + b**2 + 3 * a - 1 / b + (2 - a) / 4,
+    ):
+        np.testing.assert_allclose(operation(Tensor(x), Tensor(y)).data, operation(x, y), rtol=1e-12)
+        assert gradcheck(operation, [x, y])
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "y_shape"),
+    [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((4, 2, 3), (3,)), ((3,), (4, 3, 2)), ((2, 3), (4, 3, 5))],
+)
+def test_matmul_takes_vectors_as_numpy_does(x_shape, y_shape, rng):
+    x, y = rng.normal(size=x_shape), rng.normal(size=y_shape)
+    out = Tensor(x) @ y
+    assert out.shape == (x @ y).shape
+    np.testing.assert_allclose(out.data, x @ y, rtol=1e-12)
+    np.testing.assert_allclose((x @ Tensor(y)).data, x @ y, rtol=1e-12)
+    assert gradcheck(F.matmul, [x, y])
+
+
+def test_a_value_used_twice_gets_both_gradients():
+    x = Tensor([3.0], requires_grad=True)
+    (x * x + x).backward()
+    np.testing.assert_array_equal(x.grad, [7.0])
+
+
+def test_topological_order_matters():
+    """a = 1; b = a + a; c = b + b: a walk that visits b once too early gives 2 instead of 4."""
+    a = Tensor(1.0, requires_grad=True)
+    b = a + a
+    c = b + b
+    assert [id(t) for t in topological_order(c)] == [id(a), id(b), id(c)]
+    c.backward()
+    assert a.grad == 4
+
+
+def test_the_order_is_topological_where_a_late_input_was_pushed_early():
+    x = Tensor(2.0, requires_grad=True)
+    deep = ((x * 1) * 1) * 1
+    (x * deep + deep).backward()
+    assert x.grad == 2 * 2 + 1
+
+
+def test_a_chain_of_10_000_nodes():
+    x = Tensor(1.0, requires_grad=True)
+    y = x
+    for _ in range(10_000):
+        y = y + 1
+    y.backward()
+    assert y.item() == 10_001
+    assert x.grad == 1
+
+
+def test_a_second_backward_is_refused_before_anything_is_added():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = (x * x).sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"used by an earlier backward\(\).*retain_graph=True"):
+        y.backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 4.0])
+
+
+def test_a_second_backward_with_retain_graph_adds_exactly():
+    x = Tensor(np.array([0.1, 0.7], np.float32), requires_grad=True)
+    y = (x * x * 3).sum()
+    y.backward(retain_graph=True)
+    once = x.grad.copy()
+    y.backward(retain_graph=True)
+    np.testing.assert_array_equal(x.grad, once + once)
+    y.backward()
+    np.testing.assert_array_equal(x.grad, once + once + once)
+
+
+def test_backward_frees_what_the_ops_saved():
+    x = Tensor(np.ones(3), requires_grad=True)
+    y = x.exp()
+    saved = weakref.ref(y.op.out)
+    z = y.sum()
+    z.backward()
+    del y
+    gc.collect()
+    assert saved() is None
+    assert z.op.released
+
+
+def test_gradients_of_two_leaves_are_different_arrays():
+    a, b = Tensor(np.ones(2), requires_grad=True), Tensor(np.ones(2), requires_grad=True)
+    seed = np.ones(2)
+    (a + b).backward(seed)
+    a.grad += 5
+    np.testing.assert_array_equal(b.grad, [1, 1])
+    np.testing.assert_array_equal(seed, [1, 1])
+
+
+def test_only_what_requires_a_gradient_gets_one():
+    a, b = Tensor(np.ones(2), requires_grad=True), Tensor(np.ones(2))
+    y = (a * b).sum()
+    y.backward()
+    assert b.grad is None
+    assert y.grad is None
+    assert not (b * 2).requires_grad
+    assert not (a.detach() * 2).requires_grad
+
+
+def test_no_grad_as_block_and_as_decorator():
+    a = Tensor(np.ones(2), requires_grad=True)
+
+    @no_grad()
+    def double(x):
+        return x * 2
+
+    with no_grad():
+        assert (a * 2).op is None
+    assert not double(a).requires_grad
+    assert (a * 2).requires_grad
+    with pytest.raises(RuntimeError, match="under no_grad"):
+        double(a).sum().backward()
+
+
+def test_float32_is_kept_beside_python_numbers_and_arrays_follow_numpy():
+    x = Tensor(np.ones(2, np.float32))
+    for y in (x * 2, 2 * x, x + 0.5, 1 / x, x - 1, x**2, x / 3, -x, x.mean(), x.sum(), x.exp(), x @ x):
+        assert y.dtype == np.float32
+    assert (x * np.ones(2)).dtype == np.float64
+    assert (np.ones(2) * x).dtype == np.float64
+    assert isinstance(np.ones(2) * x, Tensor)
+
+
+def test_a_gradient_has_its_variables_dtype():
+    x, y = Tensor(np.ones(2, np.float32), requires_grad=True), Tensor(np.ones(2), requires_grad=True)
+    (x * y).sum().backward()
+    assert x.grad.dtype == np.float32
+    assert y.grad.dtype == np.float64
+
+
+def test_backward_needs_a_gradient_of_the_right_shape():
+    x = Tensor(np.ones((2, 3)), requires_grad=True)
+    with pytest.raises(ValueError, match=r"a tensor of shape \(2, 3\) needs the argument `gradient`"):
+        (x * 2).backward()
+    with pytest.raises(ValueError, match=r"gradient has shape \(3,\), the tensor has \(2, 3\)"):
+        (x * 2).backward(np.ones(3))
+    with pytest.raises(RuntimeError, match="does not require a gradient"):
+        Tensor(1.0).backward()
+    (x * 2).backward(Tensor(np.full((2, 3), 5.0)))
+    np.testing.assert_array_equal(x.grad, np.full((2, 3), 10.0))
+
+
+@pytest.mark.parametrize("data", [[1, 2], np.arange(3), [True], 1 + 2j])
+def test_only_floats_take_gradients(data):
+    with pytest.raises(TypeError, match="only floating-point values can require a gradient, and data is"):
+        Tensor(data, requires_grad=True)
+
+
+def test_data_that_are_no_numbers_are_refused():
+    with pytest.raises(TypeError, match="not a rectangular array of numbers: object"):
+        Tensor(object())
+
+
+def test_shapes_that_do_not_fit_are_named():
+    x = Tensor(np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"add: .*\(x: \(2, 3\), y: \(4,\)\)"):
+        x + np.ones(4)
+    with pytest.raises(ValueError, match=r"reshape: .*\(x: \(2, 3\)\)"):
+        x.reshape(4)
+    with pytest.raises(ValueError, match=r"sum: .*\(x: \(2, 3\)\)"):
+        x.sum(axis=5)
+    with pytest.raises(ValueError, match=r"transpose: .*\(x: \(2, 3\)\)"):
+        x.transpose(0, 0)
+    with pytest.raises(ValueError, match=r"last axis of x \(3\) .* with \(2\) differ \(x: \(2, 3\), y: \(2, 2\)\)"):
+        x @ np.ones((2, 2))
+    with pytest.raises(ValueError, match="need at least one axis"):
+        x @ 2.0
+    with pytest.raises(ValueError, match="no elements to average"):
+        Tensor(np.ones((0, 3))).mean()
+    with pytest.raises(TypeError, match="the exponent must be a number, got Tensor"):
+        x**x
+
+
+def test_in_place_writes_are_refused_where_a_gradient_flows():
+    w = Tensor(np.ones(3), requires_grad=True)
+    hidden = w * 2
+    for tensor in (w, hidden):
+        with pytest.raises(RuntimeError, match=r"tensor\[...\] = value: .* write to tensor.data"):
+            tensor[0] = 5
+        for name in ("__iadd__", "__isub__", "__imul__", "__itruediv__"):
+            with pytest.raises(RuntimeError, match="compute a new tensor instead"):
+                getattr(tensor, name)(1)
+    np.testing.assert_array_equal(w.data, [1, 1, 1])
+
+
+def test_in_place_writes_work_where_none_flows():
+    t = Tensor(np.ones(3, np.float32))
+    before = t
+    t += 1
+    t *= Tensor(np.full(3, 3.0))
+    t -= 2
+    t /= 4
+    t[0] = 9
+    assert t is before
+    assert t.dtype == np.float32
+    np.testing.assert_array_equal(t.data, [9, 1, 1])
+    with pytest.raises(RuntimeError, match="compute a new tensor"):
+        t += Tensor(np.ones(3), requires_grad=True)
+
+
+def test_numpy_is_told_to_ask_for_the_data():
+    w = Tensor(np.ones(3), requires_grad=True)
+    with pytest.raises(TypeError, match=r"use tensor\.data"):
+        np.array(w)
+    np.testing.assert_array_equal(np.array(w.detach()), [1, 1, 1])
+    assert w.numpy() is w.data
+
+
+def test_item_and_float_take_one_element():
+    assert Tensor([[2.5]]).item() == 2.5
+    assert float(Tensor(2.5)) == 2.5
+    for convert in (Tensor.item, float):
+        with pytest.raises(ValueError, match=r"shape \(2,\) has 2 elements, expected 1"):
+            convert(Tensor([1.0, 2.0]))
+
+
+def test_repr_shows_values_dtype_and_origin():
+    assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.])"
+    assert repr(Tensor(np.float32([1]), requires_grad=True)) == "Tensor([1.], dtype=float32, requires_grad=True)"
+    assert repr(Tensor([1.0], requires_grad=True) * 2) == "Tensor([2.], op=multiply)"
+    assert len(Tensor([1.0, 2.0])) == 2
+
+
+def test_deepcopy_copies_leaves_and_refuses_results():
+    w = Tensor(np.ones(2), requires_grad=True)
+    (w * 3).sum().backward()
+    twin = copy.deepcopy(w)
+    twin.data += 1
+    twin.grad += 1
+    np.testing.assert_array_equal(w.data, [1, 1])
+    np.testing.assert_array_equal(w.grad, [3, 3])
+    shared = [w, w]
+    copied = copy.deepcopy(shared)
+    assert copied[0] is copied[1]
+    with pytest.raises(RuntimeError, match=r"copy tensor\.detach"):
+        copy.deepcopy(w * 2)
+
+
+def test_transpose_reshape_and_T_match_numpy(rng):
+    x = rng.normal(size=(2, 3, 4))
+    np.testing.assert_array_equal(Tensor(x).T.data, x.T)
+    np.testing.assert_array_equal(Tensor(x).transpose(1, 2, 0).data, x.transpose(1, 2, 0))
+    np.testing.assert_array_equal(Tensor(x).transpose((-1, 0, 1)).data, x.transpose(2, 0, 1))
+    np.testing.assert_array_equal(Tensor(x).reshape(6, -1).data, x.reshape(6, 4))
+    np.testing.assert_array_equal(Tensor(x).reshape((24,)).data, x.reshape(24))
+    assert gradcheck(lambda t: t.transpose(-1, 0, 1), [x])
+
+
+def test_as_tensor_wraps_and_keeps():
+    t = Tensor(1.0)
+    assert as_tensor(t) is t
+    assert as_tensor([1, 2]).shape == (2,)
+    assert apply.__doc__
