@@ -64,7 +64,7 @@ def plot_accuracy(stages: Sequence[Mapping[str, Any]], reference: Mapping[str, f
     if reference:
         published = [name for name in names if name in reference]
         ax.plot(published, [reference[n] for n in published], "D", color=ORANGE, label="the article's run")
-        ax.legend(loc="lower right")
+        ax.legend(loc="upper center")
     ax.set_ylim(0, 112)
     ax.set_yticks(range(0, 101, 20))
     ax.set_ylabel("accuracy on the test images (%)")

@@ -9,10 +9,10 @@ import textwrap
 import tomllib
 from pathlib import Path
 
-import minigrad.compression
 import pytest
 
 import minigrad
+import minigrad.compression
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import scipy.sparse
+
+from minigrad import nn
 from minigrad.compression.models import LeNet
 from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner
 from minigrad.compression.sparse import weight_bytes
-
-from minigrad import nn
 
 
 def test_the_pruned_lenet_has_the_published_ratios():

@@ -10,13 +10,13 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
+
+from minigrad import load_checkpoint, nn, save_checkpoint
 from minigrad.compression import cli
 from minigrad.compression.cli import default_checkpoint, main
 from minigrad.compression.models import LeNet
 from minigrad.compression.pruning import model_sparsity
-from PIL import Image
-
-from minigrad import load_checkpoint, nn, save_checkpoint
 
 
 def call(*arguments):

@@ -1,6 +1,7 @@
 """What the figures show (how they look is for eyes)."""
 
 import numpy as np
+
 from minigrad.compression.figures import plot_accuracy, plot_weights
 from minigrad.compression.models import LeNet
 from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from minigrad.compression.pruning import kth_value_mask, model_sparsity
 
 from minigrad import nn
+from minigrad.compression.pruning import kth_value_mask, model_sparsity
 from minigrad.tensor import Tensor
 
 WEIGHTS = hnp.arrays(

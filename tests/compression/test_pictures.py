@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from minigrad.compression.cli import default_checkpoint
-from minigrad.compression.models import LeNet
-from minigrad.compression.pictures import PictureError, load_digit
 from PIL import Image, ImageDraw
 
 from minigrad import functional as F
 from minigrad import load_checkpoint
+from minigrad.compression.cli import default_checkpoint
+from minigrad.compression.models import LeNet
+from minigrad.compression.pictures import PictureError, load_digit
 from minigrad.datasets import mnist, normalize
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from minigrad.compression.models import LeNet
-from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner, finetune, kth_value_mask, model_sparsity
 
 from minigrad import DataLoader, nn
+from minigrad.compression.models import LeNet
+from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner, finetune, kth_value_mask, model_sparsity
 from minigrad.optim import SGD
 
 SHARES = {"0.weight": 0.5, "2.weight": 0.25}

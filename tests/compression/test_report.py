@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from minigrad.compression.report import as_report, measure, t_interval, table, wilson_interval, with_means, write_report
 from scipy import stats
 
 from minigrad import nn
+from minigrad.compression.report import as_report, measure, t_interval, table, wilson_interval, with_means, write_report
 
 
 @pytest.mark.parametrize(("correct", "total"), [(9_799, 10_000), (0, 10), (10, 10), (5, 10), (1, 1)])

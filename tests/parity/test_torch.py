@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minigrad.compression.models import LeNet
-from minigrad.compression.pruning import kth_value_mask
 
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.compression.models import LeNet
+from minigrad.compression.pruning import kth_value_mask
 from minigrad.datasets import mnist
 from minigrad.loader import DataLoader
 from minigrad.optim import SGD
