@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from minigrad.datasets import ImageDataset, mnist, normalize, split_validation
 from minigrad.nn import Module
 
 from . import demo as main_job
-from .models import LeNet
+from .models import LENET_CHECKPOINT, LeNet
 from .pictures import load_digit
 from .pruning import ARTICLE_SPARSITY, SparsePruner, finetune, model_sparsity
 from .report import as_report, table, wilson_interval, with_means, write_report
@@ -25,6 +24,10 @@ from .sparse import weight_bytes
 
 WRONG_INPUT, STOPPED, INTERRUPTED = 2, 1, 130
 """Exit codes: a file or argument is wrong; training could not go on; Ctrl-C."""
+
+
+HELD_OUT = "held_out"
+"""Metadata of a checkpoint that has not seen the held-out images."""
 
 
 class Sentence(click.ClickException):
@@ -90,14 +93,9 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def default_checkpoint() -> Path:
-    """Return the trained LeNet that comes with the package."""
-    return Path(str(resources.files("minigrad.checkpoints") / "lenet.safetensors"))
-
-
 def _load(path: Path | None) -> tuple[LeNet, dict[str, Any]]:
     model = LeNet()
-    return model, load_checkpoint(path or default_checkpoint(), model)
+    return model, load_checkpoint(path or LENET_CHECKPOINT, model)
 
 
 def _epochs_done(metadata: dict[str, Any]) -> int:
@@ -140,13 +138,15 @@ def main(threads: int | None) -> None:
 
 @main.command()
 @training_options
-@click.option("--seeds", type=click.IntRange(2), help="Repeat with seeds 0, 1, ... and report the means.")
+@click.option("--seeds", type=click.IntRange(2), help="Repeat with seeds 0, 1, ... (so many) and report the means.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Folder to write."
 )
 @data_option
 def demo(out: Path, data: Path | None, seeds: int | None, **settings: Any) -> None:
     """The whole story: train, prune, measure, fine-tune; a table, a report, figures."""
+    if seeds and settings["seed"]:
+        raise click.UsageError("--seed and --seeds exclude each other: --seeds N runs seeds 0 to N - 1")
     training, test = mnist("train", data), mnist("test", data)
     reports = []
     with saving() as saver:
@@ -194,11 +194,11 @@ def train(out: Path, data: Path | None, hold_out: bool, **settings: Any) -> None
     training, test = _images(data, hold_out)
     recipe = main_job.Recipe(**settings)
     _folder(out.parent)
-    batches = main_job.test_loader(test)
+    batches = main_job.evaluation_loader(test)
     with saving() as save:
 
         def after_epoch(model: LeNet, epoch: int, loss: float) -> None:
-            save(out, model, seed=recipe.seed, epoch=epoch)
+            save(out, model, seed=recipe.seed, epoch=epoch, **({HELD_OUT: True} if hold_out else {}))
             accuracy = minigrad.evaluate(model, batches)
             click.echo(f"epoch {epoch}/{recipe.epochs}  loss {loss:.4f}  accuracy {accuracy:.2f} %")
 
@@ -219,7 +219,7 @@ def _images(data: Path | None, hold_out: bool) -> tuple[ImageDataset, ImageDatas
 def evaluate(checkpoint: Path, data: Path | None) -> None:
     """Measure a checkpoint on the test images."""
     model, _ = _load(checkpoint)
-    correct, total = minigrad.training.count_correct(model, main_job.test_loader(mnist("test", data)))
+    correct, total = minigrad.training.count_correct(model, main_job.evaluation_loader(mnist("test", data)))
     low, high = wilson_interval(correct, total)
     size = weight_bytes(model)
     click.echo(
@@ -280,13 +280,18 @@ def finetune_command(checkpoint: Path, out: Path, data: Path | None, choose_on: 
     training, choice = _images(data, hold_out=choose_on == "held-out")
     recipe = main_job.Recipe(**settings)
     done = _epochs_done(metadata)
+    if choose_on == "held-out" and not metadata.get(HELD_OUT):
+        click.echo(
+            "Note: this checkpoint was not made by `train --hold-out`: it has seen the held-out images.", err=True
+        )
     _folder(out.parent)
     with saving() as save:
 
         def after_epoch(found: Any, _: Module) -> None:
             epoch = len(found.correct)
             if found.best_epoch == epoch:
-                save(out, found.best, seed=recipe.seed, epoch=done + epoch)
+                kept = {HELD_OUT: True} if choose_on == "held-out" and metadata.get(HELD_OUT) else {}
+                save(out, found.best, seed=recipe.seed, epoch=done + epoch, **kept)
             accuracy = 100 * found.correct[-1] / len(choice)
             click.echo(
                 f"epoch {epoch}/{recipe.epochs}  loss {found.losses[-1]:.4f}  {choose_on} accuracy {accuracy:.2f} %"
@@ -296,7 +301,7 @@ def finetune_command(checkpoint: Path, out: Path, data: Path | None, choose_on: 
             model,
             SparsePruner.from_zeros(model),
             main_job.train_loader(training, recipe, epochs_done=done),
-            main_job.test_loader(choice),
+            main_job.evaluation_loader(choice),
             recipe.epochs,
             recipe.lr,
             recipe.momentum,

@@ -52,7 +52,7 @@ def train_loader(dataset: ImageDataset, recipe: Recipe, epochs_done: int = 0) ->
     return loader
 
 
-def test_loader(dataset: ImageDataset) -> DataLoader:
+def evaluation_loader(dataset: ImageDataset) -> DataLoader:
     """Return a loader in file order."""
     return DataLoader(dataset.images, dataset.labels, EVALUATION_BATCH)
 
@@ -78,7 +78,7 @@ def run(recipe: Recipe, training: ImageDataset, test: ImageDataset, save: Save, 
         save: called with the names "baseline", "pruned" and "fine-tuned" and the model, after every epoch worth keeping.
         say: called with a line of text for the reader.
     """
-    test_batches = test_loader(test)
+    test_batches = evaluation_loader(test)
 
     start = time.perf_counter()
 

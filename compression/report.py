@@ -92,7 +92,7 @@ def measure(stage: str, model: Module, correct: int, total: int, seconds: float)
         stage=stage,
         accuracy=100 * correct / total,
         interval=wilson_interval(correct, total),
-        sparsity=1 - nonzeros / parameters,
+        sparsity=(parameters - nonzeros) / parameters,
         parameters=parameters,
         nonzeros=nonzeros,
         bytes=weight_bytes(model),

@@ -55,14 +55,21 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Join the axes from start_dim to end_dim (inclusive) into one.
 
+    Raises:
+        ValueError: an axis does not exist, or they are in the wrong order.
+
     Example:
         >>> flatten(np.zeros((64, 16, 4, 4)), start_dim=1).shape
         (64, 256)
     """
     input = as_tensor(input)
-    last = end_dim % input.ndim if input.ndim else 0
-    joined = int(np.prod(input.shape[start_dim : last + 1]))
-    return input.reshape((*input.shape[:start_dim], joined, *input.shape[last + 1 :]))
+    if input.ndim == 0:
+        return input.reshape(1)
+    first, last = _axis("flatten", input, start_dim), _axis("flatten", input, end_dim)
+    if first > last:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in shape {input.shape}")
+    joined = int(np.prod(input.shape[first : last + 1]))
+    return input.reshape((*input.shape[:first], joined, *input.shape[last + 1 :]))
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:

@@ -40,7 +40,7 @@ def gradcheck(
 
     Raises:
         GradcheckError: with a table of input, index, analytic, numeric and difference.
-        TypeError: an input is float32 or float16.
+        TypeError: an input is float32 or float16, or none is floating point.
 
     Example:
         >>> gradcheck(lambda x, y: (x * y).sum(), [np.array([1.0, 2.0]), np.array([3.0, 4.0])])
@@ -50,6 +50,9 @@ def gradcheck(
     for position, x in enumerate(arrays):
         if x.dtype.kind == "f" and x.dtype != np.float64:
             raise TypeError(f"gradcheck: input {position} is {x.dtype}; finite differences need float64")
+
+    if not any(x.dtype.kind == "f" for x in arrays):
+        raise TypeError("gradcheck: no input is floating point, so there is no gradient to check; write 1.0, not 1")
 
     tensors = [Tensor(x.copy(), requires_grad=x.dtype.kind == "f") for x in arrays]
     out = fn(*tensors)

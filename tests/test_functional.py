@@ -148,6 +148,10 @@ def test_flatten_joins_the_named_axes():
     assert F.flatten(x, 1).shape == (2, 60)
     assert F.flatten(x, 1, 2).shape == (2, 12, 5)
     assert F.flatten(np.float64(3)).shape == (1,)
+    with pytest.raises(ValueError, match=r"flatten: axis 4 does not exist in shape \(2, 3, 4, 5\)"):
+        F.flatten(x, 4)
+    with pytest.raises(ValueError, match="start_dim 2 comes after end_dim 1"):
+        F.flatten(x, 2, 1)
 
 
 def test_flatten_of_batch_innermost_memory_copies_nothing(rng):

@@ -64,6 +64,8 @@ def test_float32_is_refused_and_integers_pass_through():
     with pytest.raises(TypeError, match="input 0 is float32; finite differences need float64"):
         gradcheck(F.relu, [np.ones(2, np.float32)])
     assert gradcheck(F.cross_entropy, [np.ones((2, 3)), np.array([0, 2])])
+    with pytest.raises(TypeError, match="no input is floating point"):
+        gradcheck(F.sum, [[1, 2]])
 
 
 def test_inputs_are_left_alone():

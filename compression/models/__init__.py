@@ -1,5 +1,5 @@
 """Architectures that the course compresses."""
 
-from .lenet import LeNet
+from .lenet import LENET_CHECKPOINT, LeNet, trained_lenet
 
-__all__ = ["LeNet"]
+__all__ = ["LENET_CHECKPOINT", "LeNet", "trained_lenet"]

@@ -100,7 +100,9 @@ class _CompileNotice(event.Listener):
         dispatcher = event.data.get("dispatcher")
         if not self.said and getattr(dispatcher, "py_func", None) in [k.python for k in TABLE.values()]:
             self.said = True
-            sys.stderr.write("minigrad: compiling kernels, once for this machine (about 20 s in all) ...\n")
+            sys.stderr.write(
+                "minigrad: compiling kernels for this machine; they are cached, so the next run starts at once ...\n"
+            )
 
     def on_end(self, event: Any) -> None:
         """Nothing to do: compilation is announced, not timed."""

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from minigrad import load_checkpoint, nn, save_checkpoint
+from minigrad import load_checkpoint, nn, read_checkpoint, save_checkpoint
 from minigrad.compression import cli
-from minigrad.compression.cli import default_checkpoint, main
-from minigrad.compression.models import LeNet
+from minigrad.compression.cli import main
+from minigrad.compression.models import LENET_CHECKPOINT, LeNet
 from minigrad.compression.pruning import model_sparsity
 
 
@@ -123,8 +123,23 @@ def test_finetune_chooses_on_held_out_images_unless_told_otherwise(demo, small_d
     )
     assert "held-out accuracy" in result.output
     assert "sparsity 0.7387" in result.output
-    result = call("train", "--hold-out", "--data", small_data, "--epochs", 1, "--out", tmp_path / "b")
-    assert result.exit_code == 0, result.output
+    assert "it has seen the held-out images" in result.stderr
+
+
+def test_a_run_that_holds_images_out_says_so_in_its_checkpoints(small_data, tmp_path):
+    base, pruned, tuned = (tmp_path / name for name in ("base", "pruned", "tuned"))
+    assert call("train", "--hold-out", "--data", small_data, "--epochs", 1, "--out", base).exit_code == 0
+    assert call("prune", base, "--out", pruned).exit_code == 0
+    result = call("finetune", pruned, "--data", small_data, "--epochs", 1, "--out", tuned)
+    assert result.stderr == ""
+    assert read_checkpoint(tuned)[1]["held_out"] is True
+    assert read_checkpoint(tuned)[1]["epoch"] == 2
+
+
+def test_seed_and_seeds_exclude_each_other(small_data, tmp_path):
+    result = call("demo", "--seeds", 2, "--seed", 3, "--data", small_data, "--out", tmp_path / "a")
+    assert result.exit_code == 2
+    assert "exclude each other" in result.stderr
 
 
 def test_evaluate_prints_accuracy_sparsity_and_bytes(demo, small_data):
@@ -138,8 +153,8 @@ def test_evaluate_prints_accuracy_sparsity_and_bytes(demo, small_data):
 
 def test_the_committed_checkpoint_is_a_trained_lenet():
     model = LeNet()
-    assert load_checkpoint(default_checkpoint(), model)["epoch"] == 5
-    result = call("evaluate", default_checkpoint())
+    assert load_checkpoint(LENET_CHECKPOINT, model)["epoch"] == 5
+    result = call("evaluate", LENET_CHECKPOINT)
     assert float(result.output.split()[1]) >= 97.5
 
 
@@ -194,10 +209,10 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(tmp_path, small_data):
 
     assert "is missing" in sentence(call("demo", "--data", tmp_path, "--out", tmp_path / "out"))
     for share, text in (("fc1.weight=2", "expected 0 to 1"), ("fc9.weight=0.5", "no such weight: ['fc9.weight']")):
-        assert text in sentence(call("prune", default_checkpoint(), "--sparsity", share, "--out", tmp_path / "x"))
+        assert text in sentence(call("prune", LENET_CHECKPOINT, "--sparsity", share, "--out", tmp_path / "x"))
     assert not (tmp_path / "x").exists()
-    assert "expected 1 to" in sentence(call("--threads", 4096, "evaluate", default_checkpoint()))
-    bad_usage = call("prune", default_checkpoint(), "--sparsity", "fc1.weight", "--out", tmp_path / "x")
+    assert "expected 1 to" in sentence(call("--threads", 4096, "evaluate", LENET_CHECKPOINT))
+    bad_usage = call("prune", LENET_CHECKPOINT, "--sparsity", "fc1.weight", "--out", tmp_path / "x")
     assert bad_usage.exit_code == 2
     assert "is not NAME=SHARE" in bad_usage.stderr
 

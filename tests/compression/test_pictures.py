@@ -5,9 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from minigrad import functional as F
-from minigrad import load_checkpoint
-from minigrad.compression.cli import default_checkpoint
-from minigrad.compression.models import LeNet
+from minigrad.compression.models import trained_lenet
 from minigrad.compression.pictures import PictureError, load_digit
 from minigrad.datasets import mnist, normalize
 
@@ -48,8 +46,7 @@ def test_a_large_drawing_is_scaled_and_centred(tmp_path):
 
 
 def test_enlarged_test_digits_are_still_recognised(tmp_path):
-    model, test = LeNet(), mnist("test")
-    load_checkpoint(default_checkpoint(), model)
+    model, test = trained_lenet(), mnist("test")
     right = 0
     for n in range(40):
         large = Image.fromarray(255 - test.pixels[n]).resize((140, 140), Image.Resampling.BICUBIC)

@@ -1,0 +1,100 @@
+"""The course's notebooks: clean as files, equal to their paired texts, and running from top to bottom."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+TIMEOUT = 120  # seconds a cell; a whole notebook takes well under a minute
+MOST_LINES = 25  # of a code cell
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+# Run before a notebook's own first cell: a warning raised in its cells or by our packages is an error there.
+STRICT = r'import warnings; warnings.filterwarnings("error", module=r"__main__|minigrad(\.|$)")'
+
+
+def cells_of(path):
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def code_of(path):
+    """The sources of the code cells, without IPython's % lines."""
+    sources = ["".join(cell["source"]) for cell in cells_of(path) if cell["cell_type"] == "code"]
+    return ["\n".join(line for line in source.splitlines() if not line.startswith("%")) for source in sources]
+
+
+def test_every_notebook_has_its_text_and_every_text_its_notebook():
+    assert NOTEBOOKS, f"no notebooks in {FOLDER}"
+    assert [path.stem for path in NOTEBOOKS] == sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+@each_notebook
+def test_notebook_is_committed_clean(path):
+    cells = cells_of(path)
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code, f"{path.name} has no code"
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code), "clear the outputs"
+    assert all(cell["metadata"] == {} for cell in cells), "clear the cells' metadata"
+    assert len({cell["id"] for cell in cells}) == len(cells), "cell ids repeat"
+
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    assert set(metadata) == {"jupytext", "kernelspec"}, "only the pairing and the kernel are kept"
+    assert metadata["kernelspec"]["name"] == "python3"
+    assert metadata["jupytext"]["formats"] == "ipynb,py:percent"
+
+
+@each_notebook
+def test_first_code_cell_draws_inline(path):
+    first = next(cell for cell in cells_of(path) if cell["cell_type"] == "code")
+    assert first["source"][0].strip() == "%matplotlib inline"
+
+
+@each_notebook
+def test_code_cells_are_short_and_define_no_functions(path):
+    for code in code_of(path):
+        assert len(code.splitlines()) <= MOST_LINES, f"a cell of more than {MOST_LINES} lines: {code[:60]}"
+        definitions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        assert definitions == [], "functions and classes belong into the packages"
+
+
+@each_notebook
+def test_every_check_hints(path):
+    checks = [node for code in code_of(path) for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Assert)]
+    assert checks, f"{path.name} checks nothing"
+    assert [ast.unparse(check) for check in checks if check.msg is None] == []
+
+
+@each_notebook
+def test_notebook_equals_its_paired_text(path):
+    jupytext = pytest.importorskip("jupytext", reason="comparing a notebook with its text needs jupytext")
+    text = jupytext.read(path.with_suffix(".py"))
+    pairs = [(cell.cell_type, cell.source) for cell in text.cells]
+    here = [(cell["cell_type"], "".join(cell["source"])) for cell in cells_of(path)]
+    assert here == pairs, f"run: jupytext --sync notebooks/{path.stem}.py"
+    assert text.metadata["jupytext"]["formats"] == "ipynb,py:percent"
+
+
+@each_notebook
+def test_notebook_runs_from_a_clean_kernel(path, pytestconfig):
+    if not pytestconfig.getoption("--notebooks"):
+        pytest.skip("runs with --notebooks (make test-notebooks)")
+    import nbclient  # of the extra `notebooks`: without it, whoever asked for this run sees an error
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
+    client = nbclient.NotebookClient(
+        notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    client.execute()  # the first error raises CellExecutionError, with its cell and traceback
+
+    assert all(cell.execution_count is not None for cell in code)
+    pictures = [output for cell in code for output in cell.outputs if "image/png" in output.get("data", {})]
+    assert pictures, f"{path.name} shows no figure"
+    drawing = [cell for cell in code if any("image/png" in output.get("data", {}) for output in cell.outputs)]
+    assert len(pictures) == len(drawing), "a cell shows a figure twice"
