@@ -97,7 +97,7 @@ def test_masks_at_the_ends():
     np.testing.assert_array_equal(kth_value_mask(w, 0.99), at_n)  # k = n
 
 
-def compare(ours, theirs, arrays, rtol=1e-10):
+def check_against_pytorch(ours, theirs, arrays, rtol=1e-10):
     """Compare values and gradients of two functions of the same arrays, in float64."""
     tensors = [Tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
     torch_tensors = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
@@ -127,7 +127,7 @@ def test_conv2d_is_pytorchs(data):
         rng.normal(size=groups * f),
     ]
     settings_ = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    compare(
+    check_against_pytorch(
         lambda x, w, b: F.conv2d(x, w, b, **settings_),
         lambda x, w, b: torch.nn.functional.conv2d(x, w, b, **settings_),
         arrays,
@@ -143,7 +143,7 @@ def test_max_pool2d_is_pytorchs_ties_included(data):
     size = [k + draw(st.integers(0, 5)) for k in kernel]
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     x = rng.integers(-2, 3, (draw(st.integers(1, 3)), 2, *size)).astype(float)
-    compare(
+    check_against_pytorch(
         lambda t: F.max_pool2d(t, kernel, stride, padding),
         lambda t: torch.nn.functional.max_pool2d(t, kernel, stride, padding),
         [x],
@@ -155,10 +155,10 @@ def test_max_pool2d_is_pytorchs_ties_included(data):
 def test_linear_softmax_and_loss_are_pytorchs(n, i, o, seed):
     rng = np.random.default_rng(seed)
     x, w, b, targets = rng.normal(size=(n, i)), rng.normal(size=(o, i)), rng.normal(size=o), rng.integers(0, o, n)
-    compare(F.linear, torch.nn.functional.linear, [x, w, b])
-    compare(lambda t: F.log_softmax(t, 1), lambda t: torch.log_softmax(t, 1), [x])
+    check_against_pytorch(F.linear, torch.nn.functional.linear, [x, w, b])
+    check_against_pytorch(lambda t: F.log_softmax(t, 1), lambda t: torch.log_softmax(t, 1), [x])
     for reduction in ("mean", "sum", "none"):
-        compare(
+        check_against_pytorch(
             lambda t: F.cross_entropy(t, targets, reduction),  # noqa: B023
             lambda t: torch.nn.functional.cross_entropy(t, torch.tensor(targets), reduction=reduction),  # noqa: B023
             [rng.normal(size=(n, o))],
