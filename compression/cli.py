@@ -1,5 +1,6 @@
 """The command line: `minigrad demo` and its steps, one command each."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 import minigrad
 from minigrad import functional as F
@@ -56,6 +58,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        if ctx.params.get("traceback"):
+            return super().invoke(ctx)
         try:
             return super().invoke(ctx)
         except minigrad.NonFiniteLossError as error:
@@ -90,6 +94,16 @@ def saving() -> Iterator[Saver]:
 
 def _folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _output(path: Path) -> Path:
+    """Make sure, before any work is done, that a checkpoint can be written to `path`."""
+    _folder(path.parent)
+    if path.is_dir():
+        raise IsADirectoryError(f"--out {path}: expected the name of a file, and it is a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"--out {path}: its folder cannot be written to")
     return path
 
 
@@ -130,7 +144,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(minigrad.__version__, prog_name="minigrad")
 @click.option("--threads", type=click.IntRange(1), help="Threads for the kernels. Results do not depend on it.")
-def main(threads: int | None) -> None:
+@click.option("--traceback", is_flag=True, help="Show where an error came from, for reporting it.")
+def main(threads: int | None, traceback: bool) -> None:
     """minigrad: train, prune and fine-tune LeNet on MNIST, and see every number."""
     if threads is not None:
         kernels.set_num_threads(threads)
@@ -145,7 +160,7 @@ def main(threads: int | None) -> None:
 @data_option
 def demo(out: Path, data: Path | None, seeds: int | None, **settings: Any) -> None:
     """The whole story: train, prune, measure, fine-tune; a table, a report, figures."""
-    if seeds and settings["seed"]:
+    if seeds and click.get_current_context().get_parameter_source("seed") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--seed and --seeds exclude each other: --seeds N runs seeds 0 to N - 1")
     training, test = mnist("train", data), mnist("test", data)
     reports = []
@@ -159,10 +174,10 @@ def demo(out: Path, data: Path | None, seeds: int | None, **settings: Any) -> No
             recipe = main_job.Recipe(**settings | {"seed": seed})
             result = main_job.run(recipe, training, test, save, click.echo)
             reports.append(as_report(seed, result.stages))
-            write_report(folder / "report.json", reports[-1])
-            main_job.save_figures(folder, result, training)
             click.echo(f"\nseed {seed}\n{table(result.stages)}\n")
             click.echo(_reckoning(result))
+            write_report(folder / "report.json", reports[-1])
+            main_job.save_figures(folder, result, training)
     if seeds:
         summary = with_means(reports)
         write_report(out / "report.json", summary)
@@ -193,7 +208,7 @@ def train(out: Path, data: Path | None, hold_out: bool, **settings: Any) -> None
     """Train a new LeNet and write it as a checkpoint after every epoch."""
     training, test = _images(data, hold_out)
     recipe = main_job.Recipe(**settings)
-    _folder(out.parent)
+    _output(out)
     batches = main_job.evaluation_loader(test)
     with saving() as save:
 
@@ -210,7 +225,7 @@ def _images(data: Path | None, hold_out: bool) -> tuple[ImageDataset, ImageDatas
     if not hold_out:
         return mnist("train", data), mnist("test", data)
     training = mnist("train", data)
-    return split_validation(training, count=len(training) // 12)
+    return split_validation(training, count=max(1, len(training) // 12))  # 5,000 of MNIST's 60,000
 
 
 @main.command()
@@ -252,8 +267,8 @@ def prune(checkpoint: Path, sparsities: tuple[str, ...], ties: Any, out: Path) -
     if chosen:
         chosen = {name: 0.0 for name, p in model.named_parameters() if p.ndim > 1} | chosen
     pruned = SparsePruner(model, chosen or ARTICLE_SPARSITY, ties).prune(model)
-    _folder(out.parent)
-    save_checkpoint(out, pruned, **{k: v for k, v in metadata.items() if k != "architecture"})
+    _output(out)
+    save_checkpoint(out, pruned, **metadata)
     click.echo(f"sparsity {model_sparsity(pruned):.4f}. Written to {out}.")
 
 
@@ -284,7 +299,7 @@ def finetune_command(checkpoint: Path, out: Path, data: Path | None, choose_on: 
         click.echo(
             "Note: this checkpoint was not made by `train --hold-out`: it has seen the held-out images.", err=True
         )
-    _folder(out.parent)
+    _output(out)
     with saving() as save:
 
         def after_epoch(found: Any, _: Module) -> None:

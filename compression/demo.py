@@ -141,13 +141,13 @@ class Run:
     models: dict[str, Module]
 
 
-def save_figures(folder: Path, result: Run, dataset: ImageDataset) -> list[Path]:
-    """Write the run's figures as PNG files and return their paths."""
+def save_figures(folder: Path, result: Run, dataset: ImageDataset) -> None:
+    """Write the run's figures as PNG files: digits (of 20 images or more), weights, accuracy."""
     figures = {
-        "digits.png": show_image(dataset, rows=2, seed=0),
+        "digits.png": show_image(dataset, rows=2, seed=0) if len(dataset) >= 20 else None,
         "weights.png": plot_weights(result.models),
         "accuracy.png": plot_accuracy([s.as_json() for s in result.stages], ARTICLE_ACCURACY),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=120)
-    return [folder / name for name in figures]
+        if figure is not None:
+            figure.savefig(folder / name, dpi=120)

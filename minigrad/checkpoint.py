@@ -24,44 +24,70 @@ METADATA_KEY = "minigrad"
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file whole or not at all: to a temporary file beside it, flushed to disk, then renamed over it.
 
+    An existing file keeps its permissions; a symbolic link is followed.
+
     Raises:
         OSError: it cannot be written (missing rights, full disk); an existing file at `path` is left as it was.
     """
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    target = Path(path).resolve()
+    temporary = None
     try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        Path(temporary).chmod(target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~UMASK)
+        Path(temporary).replace(target)
+        _flush_folder(target.parent)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # name the file that was asked for, not the temporary one
+            raise type(error)(error.errno, f"cannot write: {error.strerror}", str(path)) from None
         raise
 
 
-def _umask() -> int:
-    """Return the process's umask; the system only tells it by setting another."""
-    mask = os.umask(0o077)
+def _flush_folder(folder: Path) -> None:
+    """Make a rename durable. Windows has no way to, and needs none."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _read_umask() -> int:
+    mask = os.umask(0o077)  # the system tells it only by setting another
     os.umask(mask)
     return mask
 
 
-def save_checkpoint(path: str | Path, model: Module, **metadata: Any) -> None:
+UMASK = _read_umask()
+"""The process's umask when minigrad was imported."""
+
+
+def save_checkpoint(path: str | Path, model: Module, /, **metadata: Any) -> None:
     """Save a model's parameters, and what is worth knowing about them, as a safetensors file.
 
     Args:
         path: the file, usually *.safetensors.
         model: its `state_dict()` is written.
-        metadata: anything JSON can hold, such as epoch=5.
+        metadata: anything JSON can hold, such as epoch=5, and NumPy's numbers.
 
     Raises:
         OSError: the file cannot be written.
+        TypeError: metadata holds something else.
     """
-    note = json.dumps({"architecture": type(model).__name__, **metadata}, sort_keys=True)
-    arrays = {name: np.ascontiguousarray(array) for name, array in model.state_dict().items()}
-    write_atomically(path, to_safetensors(arrays, metadata={METADATA_KEY: note}))
+    note = json.dumps({**metadata, "architecture": type(model).__name__}, sort_keys=True, default=_as_json)
+    write_atomically(path, to_safetensors(model.state_dict(), metadata={METADATA_KEY: note}))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"save_checkpoint: metadata holds {type(value).__name__}, which JSON cannot")
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -73,13 +99,15 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path}: there is no such file")
+        raise FileNotFoundError(
+            f"checkpoint {path}: there is no such file" + (", but a folder" if path.is_dir() else "")
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             note = (file.metadata() or {}).get(METADATA_KEY, "{}")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
         metadata = json.loads(note)
-    except (SafetensorError, json.JSONDecodeError, TypeError, AttributeError) as error:
+    except (SafetensorError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"checkpoint {path}: expected a safetensors file of arrays, and it is damaged or something else ({error})"
         ) from None

@@ -6,9 +6,11 @@ as big-endian int32, then the data.
 
 import gzip
 import hashlib
+import http.client
+import io
+import math
 import os
 import struct
-import urllib.error
 import urllib.request
 import zlib
 from dataclasses import dataclass
@@ -47,7 +49,7 @@ MNIST_MD5 = {
 CLASSES = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Labelled grey images.
 
@@ -68,7 +70,7 @@ class ImageDataset:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Array, int]:
-        """Return one normalised image, float32 (1, H, W), and its label."""
+        """Return one normalised image, float32 (1, H, W), and its label. For several, use `subset`."""
         return normalize(self.pixels[index])[None], int(self.labels[index])
 
     def subset(self, indices: Array) -> "ImageDataset":
@@ -89,10 +91,15 @@ def normalize(pixels: Array) -> Array:
     Returns:
         float32 of the same shape.
 
+    Raises:
+        TypeError: pixels are not uint8.
+
     Example:
         >>> normalize(np.array([0, 255], np.uint8))
         array([-0.42421296,  2.8214867 ], dtype=float32)
     """
+    if np.asarray(pixels).dtype != np.uint8:
+        raise TypeError(f"normalize: pixels are {np.asarray(pixels).dtype}, expected uint8, 0 to 255")
     table = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
     return table[pixels]
 
@@ -123,12 +130,13 @@ def find_data(root: str | Path | None = None) -> Path:
     """Return the folder that `mnist` reads from, downloading into the user's cache if nothing else has the files."""
     named = root if root is not None else os.environ.get("MINIGRAD_DATA") or None
     if named is not None:
-        missing = _missing(Path(named))
+        named = Path(named).expanduser()
+        missing = _missing(named)
         if missing:
             raise DatasetError(
                 f"dataset folder {named}: expected the four gzipped IDX files, and {missing[0]} is missing"
             )
-        return Path(named)
+        return named
     checkout = Path(__file__).resolve().parent.parent / "data" / "mnist"
     if not _missing(checkout):
         return checkout
@@ -156,23 +164,25 @@ def download(url: str, path: Path, md5: str) -> None:
                 while block := response.read(1 << 16):
                     content += block
                     bar.update(len(block))
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise DatasetError(
             f"dataset file {path.name}: found in no folder, and the download from {url} failed ({error}); "
             "put the four files into a folder and name it with --data or MINIGRAD_DATA"
         ) from None
-    found = hashlib.md5(_decompress(bytes(content), Path(url))).hexdigest()
+    found = hashlib.md5(_decompress(bytes(content), f"dataset file {url}")).hexdigest()
     if found != md5:
         raise DatasetError(f"dataset file {url}: the MD5 of its content is {found}, expected {md5}")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, bytes(content))
 
 
-def _decompress(content: bytes, path: Path) -> bytes:
+def _decompress(content: bytes, name: str, limit: int = 1 << 30) -> bytes:
+    """Decompress at most `limit` bytes."""
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            return file.read(limit)
     except (gzip.BadGzipFile, EOFError, zlib.error, struct.error) as error:
-        raise DatasetError(f"{path}: expected a whole gzip file ({error})") from None
+        raise DatasetError(f"{name}: expected a whole gzip file ({error})") from None
 
 
 def read_idx(path: str | Path, dimensions: int) -> Array:
@@ -186,29 +196,32 @@ def read_idx(path: str | Path, dimensions: int) -> Array:
         uint8 array.
 
     Raises:
-        DatasetError: the file is missing, not gzip, has another magic number, or is shorter or longer than its header says.
+        DatasetError: the file is missing, not gzip, has another magic number, is shorter or longer than its header
+            says, or empty.
     """
     path = Path(path)
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; expected a gzipped IDX file")
-    content = _decompress(path.read_bytes(), path)
-    magic, expected = content[:4], bytes([0, 0, 8, dimensions])
-    header = 4 + 4 * dimensions
-    if magic != expected or len(content) < header:
+    compressed, header = path.read_bytes(), 4 + 4 * dimensions
+    head = _decompress(compressed, str(path), header)
+    magic, expected = head[:4], bytes([0, 0, 8, dimensions])
+    if magic != expected or len(head) < header:
         raise DatasetError(
             f"{path}: expected an IDX file of unsigned bytes with {dimensions} dimension(s), magic number "
             f"0x{expected.hex()}, and it begins with 0x{magic.hex() or '(nothing)'}"
         )
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    size = 1
-    for n in shape:
-        size *= n
-    if len(content) - header != size:
-        what = "truncated" if len(content) - header < size else "oversized"
-        raise DatasetError(
-            f"{path}: {what}: its header promises {size:,} bytes of data, it has {len(content) - header:,}"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    shape = struct.unpack(f">{dimensions}I", head[4:])
+    size = math.prod(shape)
+    if not size:
+        raise DatasetError(f"{path}: its header promises no data at all, shape {shape}")
+    # One byte more than promised is enough to know that there are too many, so that a bomb is not unpacked; and a header
+    # that promises more than any compressed file of this length can hold (gzip shrinks 1,032-fold at best) gets no memory.
+    most = min(header + size + 1, 1_100 * len(compressed) + 1)
+    data = bytearray(_decompress(compressed, str(path), most)[header:])
+    if len(data) != size:
+        what, found = ("truncated", f"{len(data):,}") if len(data) < size else ("oversized", "more")
+        raise DatasetError(f"{path}: {what}: its header promises {size:,} bytes of data, it has {found}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def read_dataset(images: str | Path, labels: str | Path) -> ImageDataset:

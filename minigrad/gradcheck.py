@@ -46,6 +46,8 @@ def gradcheck(
         >>> gradcheck(lambda x, y: (x * y).sum(), [np.array([1.0, 2.0]), np.array([3.0, 4.0])])
         True
     """
+    if isinstance(inputs, Tensor | np.ndarray):
+        raise TypeError("gradcheck: inputs must be a list of arrays, one for each argument of fn: write [x], not x")
     arrays = [np.array(x.data if isinstance(x, Tensor) else x) for x in inputs]
     for position, x in enumerate(arrays):
         if x.dtype.kind == "f" and x.dtype != np.float64:

@@ -57,6 +57,10 @@ class DataLoader:
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
         order = self.order(self.epoch)
         self.epoch += 1
+        return self.batches(order)
+
+    def batches(self, order: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield the images with these numbers in batches, in this order. No epoch is counted."""
         shape = self.images.shape[1:]
         rows = self.images.reshape(len(self.images), int(np.prod(shape)))
         for start in range(0, len(order), self.batch_size):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from minigrad.nn import Parameter
+from minigrad.tensor import Tensor
 
 
 class SGD:
@@ -20,17 +21,25 @@ class SGD:
         weight_decay: strength of the L2 penalty.
 
     Raises:
-        ValueError: params is empty, or a setting is negative.
+        ValueError: params is empty or holds a parameter twice, or a setting is negative.
+        TypeError: params are not Parameters.
     """
 
-    def __init__(self, params: Iterable[Parameter], lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0):
+    def __init__(
+        self, params: Iterable[Parameter], lr: float = 1e-3, momentum: float = 0.0, *, weight_decay: float = 0.0
+    ):
         self.params = list(params)
         if not self.params:
             raise ValueError("SGD: there are no parameters to train")
+        for p in self.params:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"SGD: expected Parameters, got {type(p).__name__}; pass model.parameters()")
+        if len({id(p) for p in self.params}) < len(self.params):
+            raise ValueError("SGD: a parameter is given twice, and would be moved twice a step")
         for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
             if not value >= 0:
                 raise ValueError(f"SGD: {name} is {value}, expected 0 or more")
-        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.lr, self.momentum, self.weight_decay = float(lr), float(momentum), float(weight_decay)
         self.velocities: list[np.ndarray | None] = [None] * len(self.params)
 
     def zero_grad(self) -> None:

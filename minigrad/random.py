@@ -1,4 +1,4 @@
-"""One generator for everything that draws numbers without being given a seed: initial weights, dropout."""
+"""One generator for everything that draws numbers without being given a seed: initial weights and the like."""
 
 import numpy as np
 

@@ -8,6 +8,7 @@ gradients of its inputs.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -45,7 +46,7 @@ class Tensor:
         requires_grad: whether `backward` should fill `.grad`.
 
     Attributes:
-        data: the values, an ndarray.
+        data: the values, an ndarray. Writing into it goes unnoticed: between forward and backward, leave it alone.
         grad: after `backward`, an ndarray of data's shape and dtype; None before.
         requires_grad: True if a gradient flows here.
         op: the `Op` that computed this tensor, None for a leaf.
@@ -61,7 +62,7 @@ class Tensor:
         array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "op", "requires_grad")
+    __slots__ = ("__weakref__", "data", "grad", "op", "requires_grad", "writes")
 
     # ndarray + Tensor must reach Tensor.__radd__ instead of looping over the array's elements.
     __array_ufunc__ = None
@@ -70,11 +71,12 @@ class Tensor:
     grad: Array | None
     op: ops.Op | None
     requires_grad: bool
+    writes: int  # in-place writes so far: backward refuses to use values that were written over
 
     def __init__(self, data: Any, requires_grad: bool = False):
         self.data = np.asarray(data.data if isinstance(data, Tensor) else data)
-        if self.data.dtype == object:
-            raise TypeError(f"Tensor: data is not a rectangular array of numbers: {type(data).__name__}")
+        if self.data.dtype.kind not in "biufc":
+            raise TypeError(f"Tensor: expected numbers, got {type(data).__name__} of {self.data.dtype}")
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(
                 f"Tensor: only floating-point values can require a gradient, and data is {self.data.dtype}; "
@@ -83,6 +85,7 @@ class Tensor:
         self.grad = None
         self.op = None
         self.requires_grad = requires_grad
+        self.writes = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -146,6 +149,11 @@ class Tensor:
                 tensor._accumulate(g)
                 continue
             for position, x in enumerate(op.inputs):
+                if isinstance(x, Tensor) and x.writes != op.writes[position]:
+                    raise RuntimeError(
+                        f"backward: {op.name} used a tensor of shape {x.shape} that was written in place afterwards; "
+                        "its gradients would be wrong: write into a copy instead"
+                    )
                 if isinstance(x, Tensor) and x.requires_grad:
                     contribution = op.gradient(position, g, x.data)
                     before = pending.get(id(x))
@@ -173,7 +181,7 @@ class Tensor:
         else:
             self.grad = g if g.base is None and g.flags.writeable and g.flags.c_contiguous else np.array(g)
 
-    # Arithmetic. Two ops, Add and Multiply, with Power; everything else is derived from them in one line.
+    # Arithmetic. Add, Multiply, Divide, Power and Matmul are ops; everything else is derived from them in one line.
 
     def __add__(self, other: Any) -> "Tensor":
         return apply(ops.Add, self, as_tensor(other, like=self))
@@ -182,9 +190,9 @@ class Tensor:
         return apply(ops.Multiply, self, as_tensor(other, like=self))
 
     def __pow__(self, exponent: float) -> "Tensor":
-        if not isinstance(exponent, int | float):
+        if not isinstance(exponent, Real):
             raise TypeError(f"power: the exponent must be a number, got {type(exponent).__name__}")
-        return apply(ops.Power, self, exponent=exponent)
+        return apply(ops.Power, self, exponent=int(exponent) if exponent == int(exponent) else float(exponent))
 
     def __matmul__(self, other: Any) -> "Tensor":
         return matmul(self, as_tensor(other))
@@ -199,13 +207,13 @@ class Tensor:
         return self + -as_tensor(other, like=self)
 
     def __truediv__(self, other: Any) -> "Tensor":
-        return self * as_tensor(other, like=self) ** -1.0
+        return apply(ops.Divide, self, as_tensor(other, like=self))
 
     def __rsub__(self, other: Any) -> "Tensor":
         return -self + other
 
     def __rtruediv__(self, other: Any) -> "Tensor":
-        return self**-1.0 * other
+        return as_tensor(other, like=self) / self
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -232,6 +240,24 @@ class Tensor:
             raise ValueError(f"mean: shape {self.shape} has no elements to average over axis {axis}")
         return total / (self.size // total.size)
 
+    def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """Largest value over `axis`; equal largest values share the gradient evenly."""
+        return apply(ops.Max, self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        """Smallest value over `axis`; equal smallest values share the gradient evenly."""
+        return -(-self).max(axis, keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False, correction: int = 0) -> "Tensor":
+        """Mean squared distance from the mean over `axis`.
+
+        Args:
+            correction: the sum of squares is divided by the number of elements less this (0, as in NumPy; PyTorch: 1).
+        """
+        squares = (self - self.mean(axis, keepdims=True)) ** 2
+        total = squares.sum(axis, keepdims)
+        return total / (self.size // total.size - correction)
+
     def reshape(self, *shape: Any) -> "Tensor":
         """The same elements in another shape; one size may be -1. Takes sizes or one tuple of them."""
         return apply(ops.Reshape, self, shape=shape[0] if len(shape) == 1 else shape)
@@ -241,6 +267,11 @@ class Tensor:
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         order = tuple(order or range(self.ndim)[::-1])
         return apply(ops.Transpose, self, axes=order)
+
+    def __getitem__(self, key: Any) -> "Tensor":
+        if isinstance(key, tuple):
+            key = tuple(k.data if isinstance(k, Tensor) else k for k in key)
+        return apply(ops.GetItem, self, key=key.data if isinstance(key, Tensor) else key)
 
     @property
     def T(self) -> "Tensor":
@@ -252,6 +283,38 @@ class Tensor:
         dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
         made = f", op={self.op.name}" if self.op is not None else ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({values}{dtype}{made})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"bool(tensor): shape {self.shape} is not one truth value; use tensor.data.any() or .all()"
+            )
+        return bool(self.data)
+
+    # Comparisons have no gradient: they return plain boolean arrays.
+
+    def __eq__(self, other: Any) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.data == as_tensor(other).data
+
+    def __ne__(self, other: Any) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.data != as_tensor(other).data
+
+    def __lt__(self, other: Any) -> Array:
+        return self.data < as_tensor(other).data
+
+    def __le__(self, other: Any) -> Array:
+        return self.data <= as_tensor(other).data
+
+    def __gt__(self, other: Any) -> Array:
+        return self.data > as_tensor(other).data
+
+    def __ge__(self, other: Any) -> Array:
+        return self.data >= as_tensor(other).data
+
+    __hash__ = object.__hash__
 
     def __len__(self) -> int:
         return len(self.data)
@@ -269,7 +332,8 @@ class Tensor:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._refuse_in_place("tensor[...] = value")
-        self.data[key] = value
+        self.data[key] = value.data if isinstance(value, Tensor) else value
+        self.writes += 1
 
     def _refuse_in_place(self, what: str) -> None:
         if self.requires_grad:
@@ -295,6 +359,7 @@ class Tensor:
         if isinstance(other, Tensor):
             other._refuse_in_place(what)
         function(self.data, other.data if isinstance(other, Tensor) else other, out=self.data, casting="same_kind")
+        self.writes += 1
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -305,6 +370,7 @@ class Tensor:
             )
         copy = object.__new__(type(self))
         copy.data, copy.op, copy.requires_grad = self.data.copy(order="K"), None, self.requires_grad
+        copy.writes = 0
         copy.grad = None if self.grad is None else self.grad.copy()
         memo[id(self)] = copy
         return copy
@@ -317,21 +383,23 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
         A Tensor with the result; its `.op` is set if any input requires a gradient and recording is on.
 
     Raises:
-        ValueError: the arrays do not fit the op.
+        ValueError, IndexError: the arrays do not fit the op.
     """
     op = op_type()
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     result = object.__new__(Tensor)
     try:
         result.data = np.asarray(op.forward(*arrays, **settings))
-    except ValueError as error:  # NumPy's sentence, with the operation and the shapes that it leaves out
+    except (ValueError, IndexError) as error:  # NumPy's sentence, with the operation and the shapes that it leaves out
         shapes = ", ".join(f"{name}: {np.shape(x)}" for name, x in zip(op.arguments, arrays, strict=False))
-        raise ValueError(f"{op.name}: {error} ({shapes})") from None
+        raise type(error)(f"{op.name}: {error} ({shapes})") from None
     result.grad = None
     result.op = None
+    result.writes = 0
     result.requires_grad = _recording.get() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
     if result.requires_grad:
         op.inputs = inputs
+        op.writes = [x.writes if isinstance(x, Tensor) else 0 for x in inputs]
         result.op = op
     return result
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from minigrad.errors import NonFiniteLossError
@@ -38,7 +39,9 @@ def train(
     """
     model.train()
     total, seen, epoch = 0.0, 0, loader.epoch
-    with _progress(loader, f"train, epoch {epoch + 1}") as bar:
+    # A loss that overflows is reported below, once, in a sentence; NumPy need not warn of it at every step.
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with quiet, _progress(loader, f"train, epoch {epoch + 1}") as bar:
         for step, (x, targets) in enumerate(loader):
             optimizer.zero_grad()
             loss = loss_fn(model(x), targets)
@@ -62,16 +65,25 @@ def train(
 
 def count_correct(model: Module, loader: DataLoader) -> tuple[int, int]:
     """Return how many images the model classifies as labelled, and how many there are. Of equal logits the first wins."""
-    was_training = model.training
-    model.eval()
     correct, seen = 0, 0
-    with no_grad(), _progress(loader, "evaluate") as bar:
-        for x, targets in loader:
+    with evaluating(model), no_grad(), _progress(loader, "evaluate") as bar:
+        for x, targets in loader.batches(np.arange(len(loader.labels))):
             correct += int((model(x).data.argmax(axis=1) == targets).sum())
             seen += len(targets)
             bar.update(len(targets))
-    model.train(was_training)
     return correct, seen
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Switch a model to evaluation; at the end of the block, give every module the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def evaluate(model: Module, loader: DataLoader) -> float:
@@ -86,8 +98,6 @@ def evaluate(model: Module, loader: DataLoader) -> float:
     return 100 * correct / seen
 
 
-@contextmanager
-def _progress(loader: DataLoader, what: str) -> Iterator[Any]:
-    """Show a bar that counts images, on terminals only."""
-    with tqdm(total=len(loader.labels), desc=what, unit=" images", unit_scale=True, disable=None, leave=False) as bar:
-        yield bar
+def _progress(loader: DataLoader, what: str) -> "tqdm[Any]":
+    """Return a bar that counts images, shown on terminals only."""
+    return tqdm(total=len(loader.labels), desc=what, unit=" images", unit_scale=True, disable=None, leave=False)

@@ -133,3 +133,39 @@ def test_metadata_is_one_key_of_sorted_json(tmp_path):
     content = (tmp_path / "a").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert header["__metadata__"] == {METADATA_KEY: '{"ant": 2, "architecture": "Sequential", "zebra": 1}'}
+
+
+def test_errors_name_the_file_that_was_asked_for(tmp_path):
+    path = tmp_path / "nowhere" / "a.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"cannot write: No such file or directory: '.*nowhere/a.safetensors'"):
+        save_checkpoint(path, model())
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"cannot write: .*: '.*/folder'"):
+        save_checkpoint(tmp_path / "folder", model())
+
+
+def test_any_name_may_be_metadata_and_numpy_numbers_are_numbers(tmp_path):
+    save_checkpoint(tmp_path / "a", model(), path="x", model="y", accuracy=np.float32(0.5))
+    assert read_checkpoint(tmp_path / "a")[1] == {
+        "architecture": "Sequential", "path": "x", "model": "y", "accuracy": 0.5,
+    }  # fmt: skip
+    with pytest.raises(TypeError, match="metadata holds object, which JSON cannot"):
+        save_checkpoint(tmp_path / "b", model(), thing=object())
+
+
+@pytest.mark.parametrize("note", ["[" * 100_000, "1" * 5_000])
+def test_hostile_metadata_is_refused(note, tmp_path):
+    save_file(model().state_dict(), tmp_path / "a", metadata={METADATA_KEY: note})
+    with pytest.raises(CheckpointError, match=r"checkpoint .*a"):
+        read_checkpoint(tmp_path / "a")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and links")
+def test_permissions_and_links_survive_a_rewrite(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "real").chmod(0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    assert (tmp_path / "real").stat().st_mode & 0o777 == 0o600

@@ -86,7 +86,7 @@ IMAGES = np.arange(24).reshape(2, 3, 4)
     ("content", "sentence"),
     [
         (gzip.compress(idx(IMAGES)[:-1]), "truncated: its header promises 24 bytes of data, it has 23"),
-        (gzip.compress(idx(IMAGES) + b"x"), "oversized: its header promises 24 bytes of data, it has 25"),
+        (gzip.compress(idx(IMAGES) + b"x"), "oversized: its header promises 24 bytes of data, it has more"),
         (gzip.compress(idx(IMAGES))[:-12], r"expected a whole gzip file \("),
         (gzip.compress(idx(IMAGES))[:-4] + b"abcd", "expected a whole gzip file"),
         (idx(IMAGES), "expected a whole gzip file .*Not a gzipped file"),
@@ -95,6 +95,7 @@ IMAGES = np.arange(24).reshape(2, 3, 4)
         (gzip.compress(b"\0\0\x08\x03\0\0"), "with 3 dimension"),
         (gzip.compress(idx(IMAGES, b"\0\0\x0d\x03")), "magic number 0x00000803, and it begins with 0x00000d03"),
         (gzip.compress(idx(np.arange(3))), "0x00000801"),
+        (gzip.compress(b"\0\0\x08\x03" + b"\0" * 4 + b"\xff" * 8), "promises no data at all"),
         (gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12), "truncated: its header promises 79,228,162,458"),
     ],
 )
@@ -197,3 +198,29 @@ def test_a_failed_download_says_what_to_do(elsewhere, monkeypatch):
     monkeypatch.setattr(datasets, "MIRROR", "http://127.0.0.1:9/")
     with pytest.raises(DatasetError, match=r"the download from .* failed .*; put the four files into a folder"):
         mnist("train")
+
+
+def test_a_bomb_is_not_unpacked(tmp_path):
+    import tracemalloc
+
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(idx(IMAGES) + bytes(200_000_000)))
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match="oversized: its header promises 24 bytes of data, it has more"):
+        read_idx(path, 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_arrays_can_be_written_to_and_only_bytes_are_pixels(tmp_path):
+    write_idx(tmp_path / "a.gz", IMAGES)
+    assert read_idx(tmp_path / "a.gz", 3).flags.writeable
+    with pytest.raises(TypeError, match="pixels are int64, expected uint8"):
+        datasets.normalize(np.array([-1]))
+
+
+def test_the_default_split_holds_5_000_of_60_000_out():
+    marks = ImageDataset(np.zeros((60_000, 1, 1), np.uint8), np.arange(60_000))
+    rest, held_out = split_validation(marks)
+    assert (len(rest), len(held_out)) == (55_000, 5_000)

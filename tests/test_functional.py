@@ -57,7 +57,7 @@ def test_mixed_and_integer_dtypes_are_refused(function):
 def test_max_pool2d_says_what_does_not_fit(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         F.max_pool2d(*arguments)
-    with pytest.raises(TypeError, match="must be floating point, got int64"):
+    with pytest.raises(TypeError, match="x is int64, expected float32 or float64"):
         F.max_pool2d(zeros(1, 1, 4, 4, dtype=np.int64), 2)
 
 
@@ -112,11 +112,11 @@ def test_cross_entropy_reductions(rng):
     logits, targets = rng.normal(size=(4, 3)), np.array([0, 2, 1, 1])
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     each = -np.log(p[np.arange(4), targets])
-    np.testing.assert_allclose(F.cross_entropy(logits, targets, "none").data, each, rtol=1e-12)
-    np.testing.assert_allclose(F.cross_entropy(logits, targets, "sum").data, each.sum(), rtol=1e-12)
+    np.testing.assert_allclose(F.cross_entropy(logits, targets, reduction="none").data, each, rtol=1e-12)
+    np.testing.assert_allclose(F.cross_entropy(logits, targets, reduction="sum").data, each.sum(), rtol=1e-12)
     np.testing.assert_allclose(F.cross_entropy(logits, Tensor(targets)).data, each.mean(), rtol=1e-12)
     with pytest.raises(ValueError, match="reduction is 'avg', expected 'mean', 'sum' or 'none'"):
-        F.cross_entropy(logits, targets, "avg")
+        F.cross_entropy(logits, targets, reduction="avg")
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -130,7 +130,7 @@ def test_softmax_is_a_distribution_that_a_shift_leaves_alone(logits, shift):
     assert (p >= 0).all()
     np.testing.assert_allclose(F.softmax(logits + shift, axis=1).data, p, atol=1e-9)
     assert np.isfinite(F.log_softmax(logits, axis=1).data).all()
-    losses = F.cross_entropy(logits, np.zeros(len(logits), int), "none").data
+    losses = F.cross_entropy(logits, np.zeros(len(logits), int), reduction="none").data
     assert (losses >= 0).all()
 
 
@@ -171,3 +171,52 @@ def test_empty_batches_go_through():
     w = Tensor(zeros(2, 1, 3, 3), requires_grad=True)
     F.conv2d(zeros(0, 1, 6, 6), w, zeros(2)).sum().backward()
     np.testing.assert_array_equal(w.grad, 0)
+
+
+def test_joining_and_padding_are_numpys(rng):
+    x, y = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
+    np.testing.assert_array_equal(F.concatenate([x, y], axis=1).data, np.concatenate([x, y], axis=1))
+    for axis in (0, 1, 2, -1):
+        np.testing.assert_array_equal(F.stack([x, y], axis=axis).data, np.stack([x, y], axis=axis))
+    np.testing.assert_array_equal(F.pad(x, [(1, 2), (0, 1)], 7).data, np.pad(x, [(1, 2), (0, 1)], constant_values=7))
+    assert gradcheck(lambda a, b: F.stack([a, b, a], axis=1), [x, y])
+    with pytest.raises(ValueError, match="no tensors to join"):
+        F.concatenate([])
+    with pytest.raises(ValueError, match=r"tensors must have one shape, got \[\(2, 3\), \(3,\)\]"):
+        F.stack([x, y[0]])
+    with pytest.raises(ValueError, match=r"expected .before, after., none negative, for each of 2 axes"):
+        F.pad(x, [(1, -1), (0, 0)])
+    with pytest.raises(ValueError, match=r"concatenate: .*dimension"):
+        F.concatenate([x, y[:, :2]])
+
+
+@pytest.mark.parametrize(
+    ("ours", "numpys"),
+    [
+        (F.exp, np.exp), (F.log, np.log), (F.sqrt, np.sqrt), (F.abs, np.abs), (F.tanh, np.tanh),
+        (lambda x: F.clip(x, 0.6, 1.4), lambda x: np.clip(x, 0.6, 1.4)),
+        (lambda x: F.maximum(x, 1.0), lambda x: np.maximum(x, 1.0)),
+        (lambda x: F.minimum(1.0, x), lambda x: np.minimum(x, 1.0)),
+        (lambda x: F.where(x > 1, x, 0.0), lambda x: np.where(x > 1, x, 0.0)),
+        (lambda x: F.logsumexp(x, axis=0), lambda x: np.log(np.exp(x).sum(axis=0))),
+        (F.sigmoid, lambda x: 1 / (1 + np.exp(-x))),
+        (lambda x: F.relu6(4 * x), lambda x: np.clip(4 * x, 0, 6)),
+        (lambda x: F.leaky_relu(x - 1, 0.2), lambda x: np.where(x > 1, x - 1, 0.2 * (x - 1))),
+    ],
+)  # fmt: skip
+def test_functions_are_numpys_and_keep_float32(ours, numpys, rng):
+    x = rng.uniform(0.5, 2.0, (3, 4))
+    np.testing.assert_allclose(ours(Tensor(x)).data, numpys(x), rtol=1e-12)
+    assert ours(Tensor(x.astype(np.float32))).dtype == np.float32
+
+
+def test_integers_are_promoted_where_numpy_promotes_them_and_refused_by_kernels():
+    np.testing.assert_allclose(F.softmax([1, 2, 3]).data.sum(), 1)
+    assert F.cross_entropy([[1, 2]], [0]).item() > 1
+    for dtype in (np.float16, np.longdouble, ">f4", np.int64):
+        with pytest.raises(TypeError, match="expected float32 or float64"):
+            F.relu(np.ones(3, dtype))
+    with pytest.raises(TypeError, match="must all be float32 or all float64"):
+        F.linear(np.ones((1, 2), np.float16), np.ones((3, 2), np.float16))
+    half = Tensor(np.ones((2, 2), np.float16))
+    assert (half @ half).dtype == np.float16

@@ -47,3 +47,19 @@ def test_wrong_settings_are_refused():
             SGD([p], **{setting: -1})
     with pytest.raises(ValueError, match="lr is nan"):
         SGD([p], lr=float("nan"))
+
+
+def test_what_is_no_list_of_different_parameters_is_refused():
+    p = nn.Parameter(np.ones(1))
+    with pytest.raises(ValueError, match="a parameter is given twice"):
+        SGD([p, p])
+    with pytest.raises(TypeError, match=r"expected Parameters, got tuple; pass model.parameters\(\)"):
+        SGD(nn.Linear(1, 1).named_parameters())
+
+
+def test_settings_from_numpy_do_not_change_the_dtype():
+    p = nn.Parameter(np.ones(2, np.float32))
+    optimizer = SGD([p], lr=np.float64(0.1), momentum=np.float64(0.5), weight_decay=np.float64(0.1))
+    p.grad = np.ones(2, np.float32)
+    optimizer.step()
+    assert p.dtype == optimizer.velocities[0].dtype == np.float32

@@ -79,3 +79,22 @@ def test_training_switches_to_training_mode_and_says_nothing_off_a_terminal(poin
     train(net, DataLoader(x, labels, 64), nn.CrossEntropyLoss(), SGD(net.parameters(), lr=0.1))
     assert net.training
     assert "train" not in capsys.readouterr().err
+
+
+def test_evaluation_counts_no_epoch_and_gives_every_module_its_mode_back(points):
+    x, labels = points
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    net[1].eval()
+    loader = DataLoader(x, labels, 64, shuffle=True)
+    evaluate(net, loader)
+    assert loader.epoch == 0
+    assert (net.training, net[0].training, net[1].training) == (True, True, False)
+
+    class Stops(nn.Module):
+        def forward(self, x):
+            raise KeyboardInterrupt
+
+    stops = Stops()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(stops, loader)
+    assert stops.training

@@ -34,7 +34,9 @@ def kth_value_mask(w: Any, sparsity: float, ties: Literal["drop", "exact"] = "dr
         >>> [int(kth_value_mask(np.ones(10), 0.1, ties).sum()) for ties in ("drop", "exact")]
         [0, 9]
     """
-    magnitude = np.abs(np.asarray(w.data if isinstance(w, Tensor) else w))
+    weights = np.asarray(w.data if isinstance(w, Tensor) else w)
+    # In integers the magnitude of the most negative number overflows: -128 would count as the smallest int8.
+    magnitude = np.abs(weights if weights.dtype.kind == "f" else weights.astype(np.float64))
     if not 0 <= sparsity <= 1:
         raise ValueError(f"kth_value_mask: sparsity is {sparsity}, expected 0 to 1")
     if ties not in ("drop", "exact"):

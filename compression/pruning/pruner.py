@@ -59,7 +59,7 @@ class SparsePruner:
     @classmethod
     def from_zeros(cls, model: Module) -> "SparsePruner":
         """Take the masks from a model that is pruned already: what is zero stays zero."""
-        pruner = cls(model, {name: 0.0 for name, p in model.named_parameters() if p.ndim > 1})
+        pruner = cls.__new__(cls)
         pruner.masks = {name: p.data != 0 for name, p in model.named_parameters() if p.ndim > 1}
         return pruner
 

@@ -16,6 +16,8 @@ import numba
 from numba.core import event
 from numba.extending import register_jitable
 
+from minigrad.kernels import threads
+
 MODES = ("compiled", "python")
 _mode: ContextVar[str] = ContextVar("minigrad_kernel_mode", default="compiled")
 
@@ -43,7 +45,12 @@ class Kernel:
         TABLE[function.__name__] = self
 
     def __call__(self, *args: Any) -> Any:
-        return self.python(*args) if _mode.get() == "python" else self.compiled(*args)
+        if _mode.get() == "python":
+            return self.python(*args)
+        if not threads.is_started():
+            threads.start()
+        with threads.launch:
+            return self.compiled(*args)
 
     def __repr__(self) -> str:
         return f"<kernel {self.python.__name__}, runs {_mode.get()}>"

@@ -21,7 +21,7 @@ def relu_forward(x, out):
 
 @kernel
 def relu_grad(g, out, grad_x):
-    """grad_x = g where out > 0, else 0.
+    """grad_x = 0 where out <= 0, else g: NaN in out lets the gradient pass.
 
     g: (M,)   out: (M,), the forward result   grad_x: (M,), overwritten
     """

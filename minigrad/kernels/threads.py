@@ -6,11 +6,15 @@ than either. NumPy's copy of BLAS is another library; its threads are left to th
 """
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import RLock
+from typing import Any
 
 import numba
 import scipy
 import scipy.linalg
+from numba.core import config
 from threadpoolctl import ThreadpoolController
 
 SPINS = "1000"
@@ -19,18 +23,56 @@ programs that share their cores down by a factor of up to a hundred, since threa
 with 1,000 it is a factor of four, and a program that has the cores to itself loses a few percent at most."""
 
 
-def _start_threads() -> int:
-    """Start Numba's threads and return how many there are: the number of cores, or NUMBA_NUM_THREADS."""
-    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
-        return numba.get_num_threads()
-    os.environ["GOMP_SPINCOUNT"] = SPINS  # read once, when the threads start; other libraries keep their own ways
+MOST_THREADS: int = config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+"""As many as Numba can start: the number of cores, or NUMBA_NUM_THREADS."""
+
+launch: AbstractContextManager[Any] = nullcontext()
+"""Held around every compiled kernel. On Numba's "workqueue" layer, which ends the process when two Python threads start
+kernels at once, it is a lock; the other layers need none."""
+
+_started = False
+_forked = False
+
+
+def start() -> None:
+    """Start Numba's threads, once in a process: at the first kernel, so that importing minigrad leaves fork() usable.
+
+    Raises:
+        RuntimeError: this process was forked from one whose threads ran; GNU OpenMP would end it without a word.
+    """
+    global _started, launch
+    if _started:
+        return
+    if _forked:
+        raise RuntimeError(
+            "minigrad: this process was forked after kernels had run in its parent, and their threads do not survive a "
+            'fork; start worker processes with multiprocessing.get_context("spawn")'
+        )
+    patient = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ)
+    if patient:
+        os.environ["GOMP_SPINCOUNT"] = SPINS  # read once, when the threads start; other libraries keep their own ways
     try:
-        return numba.get_num_threads()
+        numba.get_num_threads()
     finally:
-        del os.environ["GOMP_SPINCOUNT"]
+        if patient:
+            del os.environ["GOMP_SPINCOUNT"]
+    if numba.threading_layer() == "workqueue":  # pyright: ignore[reportPrivateImportUsage]
+        launch = RLock()
+    _started = True
 
 
-MOST_THREADS = _start_threads()
+def is_started() -> bool:
+    """Tell whether kernels can be launched in this process."""
+    return _started
+
+
+def _after_fork() -> None:
+    global _started, _forked
+    _forked, _started = _forked or _started, False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _single_threaded_scipy_blas() -> None:
@@ -44,7 +86,7 @@ def _single_threaded_scipy_blas() -> None:
 
 
 def set_num_threads(count: int) -> None:
-    """Run kernels on `count` threads. Results do not depend on it, to the bit.
+    """Run the kernels that this Python thread starts on `count` threads. Results do not depend on it, to the bit.
 
     Raises:
         ValueError: count is below 1 or above the number of threads Numba started with (NUMBA_NUM_THREADS).
@@ -52,11 +94,13 @@ def set_num_threads(count: int) -> None:
     most = MOST_THREADS
     if not 1 <= count <= most:
         raise ValueError(f"set_num_threads: count is {count}, expected 1 to {most} (set NUMBA_NUM_THREADS for more)")
+    start()
     numba.set_num_threads(count)
 
 
 def get_num_threads() -> int:
-    """Return the number of threads that kernels run on."""
+    """Return the number of threads that kernels started by this Python thread run on."""
+    start()
     return numba.get_num_threads()
 
 

@@ -19,18 +19,25 @@ class ModuleList(Module):
 
     def append(self, module: Module) -> None:
         """Add a module at the end."""
+        setattr(self, str(len(self)), self._checked(module))
+
+    def _checked(self, module: Module) -> Module:
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__}: expected a Module, got {type(module).__name__}")
-        setattr(self, str(len(self)), module)
+        return module
 
     def __len__(self) -> int:
         return sum(1 for _ in self.children())
 
     def __iter__(self) -> Iterator[Module]:
-        return (part for _, part in self._parts())
+        return self.children()
 
     def __getitem__(self, index: int) -> Module:
         return list(self)[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        names = [name for name, part in self._parts() if isinstance(part, Module)]
+        setattr(self, names[index], self._checked(module))
 
 
 class Sequential(ModuleList):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from minigrad import functional as F
-from minigrad.functional import Pair
+from minigrad.functional.checks import Pair, pair
 from minigrad.nn.init import default_uniform
 from minigrad.nn.module import Module, Parameter
 from minigrad.tensor import Tensor
@@ -66,8 +66,11 @@ class Conv2d(Module):
                 f"Conv2d: groups={groups} does not divide in_channels={in_channels} and out_channels={out_channels}"
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
-        self.padding, self.dilation = _pair(padding), _pair(dilation)
+        self.kernel_size, self.stride = (
+            pair("Conv2d", "kernel_size", kernel_size, 1),
+            pair("Conv2d", "stride", stride, 1),
+        )
+        self.padding, self.dilation = pair("Conv2d", "padding", padding, 0), pair("Conv2d", "dilation", dilation, 1)
         fan_in = in_channels // groups * self.kernel_size[0] * self.kernel_size[1]
         self.weight = Parameter(default_uniform((out_channels, in_channels // groups, *self.kernel_size), fan_in))
         self.bias = Parameter(default_uniform((out_channels,), fan_in)) if bias else None
@@ -122,7 +125,3 @@ class Flatten(Module):
     def extra_repr(self) -> str:
         """Axes, for `repr`."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
-
-
-def _pair(value: Pair) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value

@@ -10,7 +10,7 @@ from minigrad.tensor import Tensor
 class CrossEntropyLoss(Module):
     """-log softmax(logits)[target], averaged over the batch. See `functional.cross_entropy`."""
 
-    def __init__(self, reduction: str = "mean"):
+    def __init__(self, *, reduction: str = "mean"):
         self.reduction = reduction
 
     def forward(self, logits: Any, targets: Any) -> Tensor:

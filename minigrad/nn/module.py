@@ -44,8 +44,8 @@ class Module:
     forward: Callable[..., Any]
     """Computes the module's output. Subclasses define it, with arguments of their own."""
 
-    def __call__(self, *inputs: Any) -> Any:
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        return self.forward(*inputs, **settings)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(vars(self).get(name), Parameter) and value is not None and not isinstance(value, Parameter):
@@ -144,7 +144,9 @@ class Module:
                 f"load_state_dict: names do not match those of {type(self).__name__}: "
                 f"missing {missing or 'none'}, unexpected {unexpected or 'none'}"
             )
-        arrays = {name: np.asarray(getattr(value, "data", value)) for name, value in state_dict.items()}
+        arrays = {
+            name: np.asarray(value.data if isinstance(value, Tensor) else value) for name, value in state_dict.items()
+        }
         for name, parameter in own.items():
             array = arrays[name]
             if array.shape != parameter.shape:

@@ -1,31 +1,52 @@
 """The op table: one file a family, an op's forward and VJPs side by side (see `base.py`). Ops know arrays only."""
 
+from minigrad.ops.activation import Gelu, LeakyRelu, Relu, Relu6, Sigmoid, Tanh
 from minigrad.ops.base import TABLE, Op, unbroadcast
 from minigrad.ops.conv import Conv2d
-from minigrad.ops.elementwise import Add, Exp, Log, Multiply, Power, Relu
+from minigrad.ops.elementwise import Abs, Add, Clip, Divide, Exp, Log, Maximum, Multiply, Power, Sqrt, Where
 from minigrad.ops.linalg import Linear, Matmul
-from minigrad.ops.pool import MaxPool2d
-from minigrad.ops.reduce import Sum
-from minigrad.ops.shape import Reshape, Transpose
-from minigrad.ops.softmax import CrossEntropy, LogSoftmax
+from minigrad.ops.norm import BatchNorm
+from minigrad.ops.pool import AvgPool2d, MaxPool2d
+from minigrad.ops.reduce import LogSumExp, Max, Sum
+from minigrad.ops.shape import Concatenate, GetItem, Pad, Reshape, Transpose
+from minigrad.ops.softmax import BceWithLogits, CrossEntropy, LogSoftmax
 
 __all__ = [
     "TABLE",
+    "Abs",
     "Add",
+    "AvgPool2d",
+    "BatchNorm",
+    "BceWithLogits",
+    "Clip",
+    "Concatenate",
     "Conv2d",
     "CrossEntropy",
+    "Divide",
     "Exp",
+    "Gelu",
+    "GetItem",
+    "LeakyRelu",
     "Linear",
     "Log",
     "LogSoftmax",
+    "LogSumExp",
     "Matmul",
+    "Max",
     "MaxPool2d",
+    "Maximum",
     "Multiply",
     "Op",
+    "Pad",
     "Power",
     "Relu",
+    "Relu6",
     "Reshape",
+    "Sigmoid",
+    "Sqrt",
     "Sum",
+    "Tanh",
     "Transpose",
+    "Where",
     "unbroadcast",
 ]

@@ -19,7 +19,7 @@ Defining the class adds a row to `TABLE`; a row without a gradient check fails t
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,7 +36,8 @@ class Op:
     Class attributes, filled in when a subclass is defined:
         name: the op's name in the table and in error messages.
         axes: shapes of arguments and result, by axis name.
-        arguments: names of forward's array arguments, in order (keyword-only ones are settings, not arrays).
+        arguments: names of forward's array arguments, in order (keyword-only ones are settings, not arrays). An op of any
+            number of arrays has `*arrays`, and its `vjp_arrays` is told which of them is meant.
         vjps: one function per argument, None where no gradient flows (integer targets).
         broadcasts: True if arguments are broadcast against each other; their gradients are then summed back.
     """
@@ -46,18 +47,21 @@ class Op:
     arguments: ClassVar[tuple[str, ...]]
     vjps: ClassVar[tuple[Callable[..., Any] | None, ...]]
     broadcasts: ClassVar[bool]
+    variadic: ClassVar[bool]
 
     forward: Callable[..., Any]
     """forward(self, *arrays, **settings) computes the result. Every op defines its own."""
 
     inputs: tuple[Any, ...] = ()
+    writes: Sequence[int] = ()
     released = False
 
     def __init_subclass__(cls, *, name: str, axes: str, broadcasts: bool = False) -> None:
         if name in TABLE:
             raise TypeError(f"op {name!r} is defined twice: {TABLE[name].__qualname__} and {cls.__qualname__}")
         parameters = list(inspect.signature(cls.forward).parameters.values())[1:]
-        cls.arguments = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        cls.arguments = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL))
+        cls.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         cls.vjps = tuple(getattr(cls, f"vjp_{argument}", None) for argument in cls.arguments)
         unknown = {n for n in vars(cls) if n.startswith("vjp_")} - {f"vjp_{a}" for a in cls.arguments}
         if unknown or not any(cls.vjps):
@@ -71,17 +75,18 @@ class Op:
         Raises:
             RuntimeError: the op's VJP returned another shape: a mistake in the op, not in its use.
         """
-        vjp = self.vjps[position]
+        argument = 0 if self.variadic else position
+        vjp = self.vjps[argument]
         if vjp is None:
-            raise RuntimeError(f"{self.name}: argument {self.arguments[position]!r} has no gradient")
-        gradient = np.asarray(vjp(self, g))
+            raise RuntimeError(f"{self.name}: argument {self.arguments[argument]!r} has no gradient")
+        gradient = np.asarray(vjp(self, g, position) if self.variadic else vjp(self, g))
         if gradient is g:
             gradient = g.copy()  # two arguments must not end up sharing one gradient array
         if self.broadcasts and gradient.shape != x.shape:
             gradient = unbroadcast(gradient, x.shape)
         if gradient.shape != x.shape:
             raise RuntimeError(
-                f"{self.name}: vjp_{self.arguments[position]} returned shape {gradient.shape} "
+                f"{self.name}: vjp_{self.arguments[argument]} returned shape {gradient.shape} "
                 f"for an argument of shape {x.shape}"
             )
         return gradient.astype(x.dtype, copy=False)

@@ -1,9 +1,8 @@
-"""Elementwise ops. Arithmetic broadcasts as in NumPy; what can be derived (subtraction, division) is, in `functional`."""
+"""Elementwise ops of one array and of two. What can be derived (subtraction, division, minimum) is, above `ops`."""
 
 import numpy as np
 
-from minigrad import kernels
-from minigrad.ops.base import Array, Op
+from minigrad.ops.base import Op
 
 
 class Add(Op, name="add", axes="(...), (...) -> (...)", broadcasts=True):
@@ -31,6 +30,20 @@ class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", broadcasts=Tru
 
     def vjp_y(self, g):
         return g * self.x
+
+
+class Divide(Op, name="divide", axes="(...), (...) -> (...)", broadcasts=True):
+    """x / y. Not x * (1 / y), which rounds twice and overflows where x / y does not."""
+
+    def forward(self, x, y):
+        self.y, self.out = y, x / y
+        return self.out
+
+    def vjp_x(self, g):
+        return g / self.y
+
+    def vjp_y(self, g):
+        return -g * self.out / self.y
 
 
 class Power(Op, name="power", axes="(...) -> (...)"):
@@ -68,23 +81,66 @@ class Log(Op, name="log", axes="(...) -> (...)"):
         return g / self.x
 
 
-class Relu(Op, name="relu", axes="(...) -> (...)"):
-    """max(x, 0). The derivative at 0 is 0."""
+class Sqrt(Op, name="sqrt", axes="(...) -> (...)"):
+    """Square root of x. The derivative at 0 is infinite."""
 
     def forward(self, x):
-        self.out = np.empty_like(x)
-        kernels.relu_forward(_flat(x, like=self.out), self.out.ravel(order="K"))
+        self.out = np.sqrt(x)
         return self.out
 
     def vjp_x(self, g):
-        grad_x = np.empty_like(self.out)
-        kernels.relu_grad(_flat(g, like=self.out), self.out.ravel(order="K"), grad_x.ravel(order="K"))
-        return grad_x
+        return g / (2 * self.out)
 
 
-def _flat(x: Array, like: Array) -> Array:
-    """Flatten x in the order in which `like`, an array of the same shape, lies in memory: one sweep reads both."""
-    if x.strides != like.strides:
-        x, source = np.empty_like(like), x
-        x[...] = source
-    return x.ravel(order="K")
+class Abs(Op, name="abs", axes="(...) -> (...)"):
+    """Magnitude of x. The derivative at 0 is 0."""
+
+    def forward(self, x):
+        self.x = x
+        return np.abs(x)
+
+    def vjp_x(self, g):
+        return g * np.sign(self.x)
+
+
+class Clip(Op, name="clip", axes="(...) -> (...)"):
+    """x, but at least `low` and at most `high` (None: no limit). The derivative is 1 from low to high, ends included."""
+
+    def forward(self, x, *, low=None, high=None):
+        self.inside = np.ones(x.shape, bool)
+        if low is not None:
+            self.inside &= x >= low
+        if high is not None:
+            self.inside &= x <= high
+        return np.clip(x, low, high)
+
+    def vjp_x(self, g):
+        return g * self.inside
+
+
+class Maximum(Op, name="maximum", axes="(...), (...) -> (...)", broadcasts=True):
+    """The larger of x and y. Where they are equal, each gets half of the gradient."""
+
+    def forward(self, x, y):
+        self.x_wins = np.where(x == y, 0.5, x > y)
+        return np.maximum(x, y)
+
+    def vjp_x(self, g):
+        return g * self.x_wins
+
+    def vjp_y(self, g):
+        return g * (1 - self.x_wins)
+
+
+class Where(Op, name="where", axes="condition: (...), x: (...), y: (...) -> (...)", broadcasts=True):
+    """x where the condition holds, else y."""
+
+    def forward(self, condition, x, y):
+        self.condition = condition
+        return np.where(condition, x, y)
+
+    def vjp_x(self, g):
+        return np.where(self.condition, g, 0)
+
+    def vjp_y(self, g):
+        return np.where(self.condition, 0, g)

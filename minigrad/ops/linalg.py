@@ -60,7 +60,7 @@ def _contiguous(x: Array) -> Array:
 
 
 def _product(x: Array, y: Array) -> Array:
-    if x.ndim > 2 or y.ndim > 2 or x.dtype != y.dtype or x.dtype.kind != "f":
+    if x.ndim > 2 or y.ndim > 2 or x.dtype != y.dtype or x.dtype not in (np.float32, np.float64):
         return x @ y
     out = np.empty((x.shape[0], y.shape[1]), x.dtype)
     kernels.matmul_rows(np.ascontiguousarray(x), _contiguous(y), out)

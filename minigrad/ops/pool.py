@@ -26,3 +26,30 @@ class MaxPool2d(Op, name="max_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)")
         grad_x = np.empty(self.padded_shape, g.dtype)
         kernels.max_pool2d_grad(innermost(g), self.index, *self.window, grad_x)
         return outermost(crop_image(grad_x, *self.padding))
+
+
+class AvgPool2d(Op, name="avg_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)"):
+    """The mean of each window; padding counts as zeros that are averaged too."""
+
+    def forward(self, x, *, kernel_size=(2, 2), stride=(2, 2), padding=(0, 0)):
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        x = pad_image(innermost(x), *padding)  # (C, H, W, N)
+        self.padded_shape = x.shape
+        self.out_size = output_size(x.shape[1:3], kernel_size, stride, (1, 1))
+        total = sum(x[tap] for tap in self._taps())
+        return outermost(total / (kernel_size[0] * kernel_size[1]))
+
+    def vjp_x(self, g):
+        # g: (C, OH, OW, N)   -> (C, H, W, N)
+        share = innermost(g) / (self.kernel_size[0] * self.kernel_size[1])
+        grad_x = np.zeros(self.padded_shape, g.dtype)
+        for tap in self._taps():
+            grad_x[tap] += share
+        return outermost(crop_image(grad_x, *self.padding))
+
+    def _taps(self):
+        """Yield, for each place in the window, the slice of x that it meets as the window moves."""
+        for i, j in np.ndindex(*self.kernel_size):
+            rows = slice(i, i + self.stride[0] * (self.out_size[0] - 1) + 1, self.stride[0])
+            columns = slice(j, j + self.stride[1] * (self.out_size[1] - 1) + 1, self.stride[1])
+            yield slice(None), rows, columns

@@ -15,3 +15,34 @@ class Sum(Op, name="sum", axes="(...) -> (... without axis)"):
 
     def vjp_x(self, g):
         return np.broadcast_to(g.reshape(self.kept_shape), self.shape)
+
+
+class Max(Op, name="max", axes="(...) -> (... without axis)"):
+    """Largest value along axes. Equal largest values share the gradient evenly."""
+
+    def forward(self, x, *, axis=None, keepdims=False):
+        largest = x.max(axis=axis, keepdims=True)
+        winners = x == largest
+        self.share = winners / winners.sum(axis=axis, keepdims=True)
+        self.kept_shape = largest.shape
+        return largest if keepdims else x.max(axis=axis)
+
+    def vjp_x(self, g):
+        return g.reshape(self.kept_shape) * self.share
+
+
+class LogSumExp(Op, name="logsumexp", axes="(...) -> (... without axis)"):
+    """log(sum of exp(x)) along axes, without overflow: the largest x is taken out first."""
+
+    def forward(self, x, *, axis=None, keepdims=False):
+        largest = x.max(axis=axis, keepdims=True, initial=-np.inf)
+        largest = np.where(np.isfinite(largest), largest, 0).astype(x.dtype)
+        powers = np.exp(x - largest)
+        total = powers.sum(axis=axis, keepdims=True)
+        self.softmax = powers / total
+        out = np.log(total) + largest
+        self.kept_shape = out.shape
+        return out if keepdims else out.reshape(x.sum(axis=axis).shape)
+
+    def vjp_x(self, g):
+        return g.reshape(self.kept_shape) * self.softmax

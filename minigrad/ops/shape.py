@@ -25,3 +25,39 @@ class Transpose(Op, name="transpose", axes="(...) -> (... permuted)"):
 
     def vjp_x(self, g):
         return g.transpose(np.argsort(self.order))
+
+
+class Concatenate(Op, name="concatenate", axes="(..., A, ...), (..., B, ...), ... -> (..., A + B + ..., ...)"):
+    """Arrays joined along an axis that they have."""
+
+    def forward(self, *arrays, axis=0):
+        self.axis = axis
+        self.ends = np.cumsum([x.shape[axis] for x in arrays])
+        return np.concatenate(arrays, axis=axis)
+
+    def vjp_arrays(self, g, position):
+        return np.split(g, self.ends[:-1], axis=self.axis)[position]
+
+
+class Pad(Op, name="pad", axes="(...) -> (... grown)"):
+    """A border of `value`; widths gives (before, after) for each axis."""
+
+    def forward(self, x, *, widths, value=0.0):
+        self.inside = tuple(slice(before, before + size) for (before, _), size in zip(widths, x.shape, strict=True))
+        return np.pad(x, widths, constant_values=value)
+
+    def vjp_x(self, g):
+        return g[self.inside]
+
+
+class GetItem(Op, name="getitem", axes="(...) -> x[key]"):
+    """x[key], for any key that NumPy takes. An element picked several times collects all its gradients."""
+
+    def forward(self, x, *, key):
+        self.shape, self.key = x.shape, key
+        return x[key]
+
+    def vjp_x(self, g):
+        grad_x = np.zeros(self.shape, g.dtype)
+        np.add.at(grad_x, self.key, g)
+        return grad_x

@@ -1,12 +1,14 @@
-"""Log-softmax and the loss built on it."""
+"""Log-softmax and the losses that would lose digits if they were built from smaller ops."""
 
 import numpy as np
 
+from minigrad.ops.activation import sigmoid
 from minigrad.ops.base import Op
 
 
 def log_softmax(x, axis):
     """Return log(exp(x) / sum of exp(x)) along `axis`, computed without overflow: the largest x is subtracted first."""
+    x = x if x.dtype.kind == "f" else x.astype(np.float64)
     shifted = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
@@ -27,7 +29,7 @@ class CrossEntropy(Op, name="cross_entropy", axes="logits: (N, K), targets: (N,)
 
     def forward(self, logits, targets):
         log_p = log_softmax(logits, axis=1)
-        self.rows, self.targets = np.arange(len(targets)), targets
+        self.rows, self.targets = np.arange(len(targets)), targets.copy()
         self.p = np.exp(log_p)
         return -log_p[self.rows, targets]
 
@@ -37,3 +39,17 @@ class CrossEntropy(Op, name="cross_entropy", axes="logits: (N, K), targets: (N,)
         grad[self.rows, self.targets] -= 1
         grad *= g[:, None]
         return grad
+
+
+class BceWithLogits(Op, name="bce_with_logits", axes="(...), targets: (...) -> (...)", broadcasts=True):
+    """-targets * log sigmoid(x) - (1 - targets) * log(1 - sigmoid(x)), finite for any finite x."""
+
+    def forward(self, x, targets):
+        self.x, self.targets = x, targets
+        return np.maximum(x, 0) - x * targets + np.log1p(np.exp(-np.abs(x)))
+
+    def vjp_x(self, g):
+        return g * (sigmoid(self.x) - self.targets)
+
+    def vjp_targets(self, g):
+        return -g * self.x

@@ -17,6 +17,7 @@ from minigrad.compression import cli
 from minigrad.compression.cli import main
 from minigrad.compression.models import LENET_CHECKPOINT, LeNet
 from minigrad.compression.pruning import model_sparsity
+from tests.conftest import write_dataset
 
 
 def call(*arguments):
@@ -272,3 +273,60 @@ def test_ctrl_c_before_the_first_checkpoint_says_so(small_data, tmp_path, monkey
     monkeypatch.setattr(cli.main_job, "train", interrupt)
     result = call("train", "--data", small_data, "--out", tmp_path / "a")
     assert "interrupted; no checkpoint was written yet" in sentence(result, code=130)
+
+
+def test_small_datasets_work_and_the_report_comes_before_the_figures(tmp_path, small_training, small_test):
+    tiny = write_dataset(tmp_path / "tiny", small_training.subset(slice(10)), small_test.subset(slice(5)))
+    result = call("demo", "--data", tiny, "--epochs", 1, "--out", tmp_path / "demo")
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "demo" / "digits.png").exists()
+    pruned = tmp_path / "demo" / "pruned.safetensors"
+    assert call("finetune", pruned, "--data", tiny, "--epochs", 1, "--out", tmp_path / "a").exit_code == 0
+
+
+def test_foreign_metadata_travels_along(tmp_path):
+    save_checkpoint(tmp_path / "a", LeNet(), path="x", epoch="many")
+    assert call("prune", tmp_path / "a", "--out", tmp_path / "b").exit_code == 0
+    assert read_checkpoint(tmp_path / "b")[1]["path"] == "x"
+
+
+def test_an_output_folder_is_refused_before_any_work(tmp_path, small_data):
+    line = sentence(call("train", "--data", small_data, "--epochs", 100_000, "--out", tmp_path))
+    assert "expected the name of a file, and it is a folder" in line
+
+
+def test_traceback_shows_where_an_error_came_from(tmp_path):
+    result = call("--traceback", "evaluate", tmp_path / "nowhere")
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_a_diverging_run_says_nothing_but_its_sentence(small_data, tmp_path):
+    command = [sys.executable, "-m", "minigrad.compression.cli", "train", "--data", str(small_data), "--lr", "1e6"]
+    result = subprocess.run([*command, "--out", str(tmp_path / "a")], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line and "compiling kernels" not in line]
+    assert len(lines) == 1, result.stderr
+    assert "in epoch 1, step" in lines[0]
+
+
+def test_the_recipe_is_the_articles(demo):
+    """The first loss of the committed checkpoint's own run pins learning rate, momentum, batch size and seed."""
+    recipe = cli.main_job.Recipe()
+    assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.momentum, recipe.seed) == (5, 64, 0.01, 0.5, 0)
+
+
+def test_the_last_epoch_is_the_last(small_training, small_test):
+    told = []
+    recipe = cli.main_job.Recipe(epochs=3, lr=0.05)
+    result = cli.main_job.run(recipe, small_training, small_test, lambda *a, **k: None, told.append)
+    shown = [line.split("test accuracy ")[1].split(" %")[0] for line in told if line.startswith("fine-tune")]
+    assert f"{result.stages[2].last_epoch['accuracy']:.2f}" == shown[-1]
+    assert f"{result.stages[2].accuracy:.2f}" == max(shown)
+
+
+def test_choosing_on_test_makes_no_claim_about_held_out_images(small_data, tmp_path):
+    base, tuned = tmp_path / "base", tmp_path / "tuned"
+    assert call("train", "--hold-out", "--data", small_data, "--epochs", 1, "--out", base).exit_code == 0
+    arguments = ("--data", small_data, "--epochs", 1, "--choose-on", "test", "--out", tuned)
+    assert call("finetune", base, *arguments).exit_code == 0
+    assert "held_out" not in read_checkpoint(tuned)[1]

@@ -93,3 +93,7 @@ def test_model_sparsity_counts_biases_too():
     layer.bias.data[0] = -0.0
     assert model_sparsity(layer) == 0.5
     assert model_sparsity(nn.ReLU()) == 0
+
+
+def test_the_most_negative_integer_is_the_largest():
+    np.testing.assert_array_equal(kth_value_mask(np.array([-128, 1, 2], np.int8), 0.34), [True, False, True])

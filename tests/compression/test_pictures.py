@@ -79,3 +79,33 @@ def test_what_is_no_picture_of_a_digit_is_refused(tmp_path):
         load_digit(cut)
     with pytest.raises(FileNotFoundError, match=r"nowhere.png: there is no such file"):
         load_digit(tmp_path / "nowhere.png")
+
+
+def test_sixteen_bits_are_scaled_and_photographs_turned(tmp_path):
+    pixels = mnist("test").pixels[0]
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(load_digit(tmp_path / "deep.png"), pixels)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held sideways: turn by 90 degrees clockwise to see it upright
+    Image.fromarray(np.rot90(pixels)).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(load_digit(tmp_path / "turned.png"), pixels)
+
+
+def test_damaged_pictures_and_other_formats_are_refused(tmp_path):
+    save(tmp_path / "a.png", np.random.default_rng(0).integers(0, 255, (60, 60)))
+    content = (tmp_path / "a.png").read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        damaged = bytearray(content)
+        for place in rng.integers(8, len(content), 3):
+            damaged[place] = rng.integers(256)
+        (tmp_path / "b.png").write_bytes(damaged)
+        try:
+            assert load_digit(tmp_path / "b.png").shape == (28, 28)
+        except PictureError as error:
+            assert "b.png" in str(error)  # noqa: PT017  either is fine; a traceback is not
+    (tmp_path / "c.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(PictureError, match="expected an image file, one of PNG, JPEG"):
+        load_digit(tmp_path / "c.eps")
+    with pytest.raises(FileNotFoundError, match="but a folder"):
+        load_digit(tmp_path)

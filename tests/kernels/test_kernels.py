@@ -1,6 +1,9 @@
 """Kernels against textbook loops and NumPy, and the switch between the twins."""
 
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +144,84 @@ def test_scipys_blas_has_one_thread_and_others_are_left_alone():
         pytest.skip(f"NumPy and SciPy have no copies of their own here: {threads_of}")
     assert threads_of["scipy.libs"] == 1
     assert threads_of["numpy.libs"] == int(os.environ.get("OPENBLAS_NUM_THREADS") or os.cpu_count() or 1)
+
+
+def in_a_process(script):
+    """Run a script in a fresh process, where threads have not started."""
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_fork_works_before_the_first_kernel_and_is_refused_with_a_sentence_after_it():
+    result = in_a_process("""
+        import os, sys, warnings
+        import numpy as np
+        from minigrad import functional as F
+        warnings.simplefilter("ignore")
+
+        def child():
+            if pid := os.fork():
+                return os.waitpid(pid, 0)[1]
+            try:
+                print(F.relu(np.array([-1.0, 2.0])).data, flush=True)
+            except RuntimeError as error:
+                print(error, flush=True)
+            os._exit(0)
+
+        assert child() == 0
+        F.relu(np.ones(3))
+        assert child() == 0
+    """)
+    assert result.returncode == 0, result.stderr
+    first, second = result.stdout.splitlines()
+    assert first == "[0. 2.]"
+    assert "forked after kernels had run in its parent" in second
+
+
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_python_threads_may_start_kernels_at_once(layer):
+    result = in_a_process(f"""
+        import os
+        os.environ["NUMBA_THREADING_LAYER"] = {layer!r}
+        from threading import Thread
+        import numpy as np
+        from minigrad import functional as F
+
+        x, w = np.ones((8, 2, 12, 12), np.float32), np.ones((4, 2, 3, 3), np.float32)
+        F.conv2d(x, w)
+        sums = []
+
+        def work():
+            for _ in range(200):
+                sums.append(float(F.conv2d(x, w).data.sum()))
+
+        threads = [Thread(target=work) for _ in range(4)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        print(len(sums), set(sums) == {{8 * 4 * 100 * 18.0}})
+    """)
+    assert result.stdout.split() == ["800", "True"], result.stderr
+
+
+def test_importing_leaves_the_environment_as_it_was():
+    result = in_a_process("""
+        import os
+        before = dict(os.environ)
+        import numpy as np
+        from minigrad import functional as F, kernels
+        assert not kernels.threads.is_started()
+        F.relu(np.ones(3))
+        assert kernels.threads.is_started()
+        print(dict(os.environ) == before)
+    """)
+    assert result.stdout.strip() == "True", result.stderr
+
+
+def test_products_are_cut_into_blocks():
+    """A product in one block would run on one thread, whatever their number."""
+    from minigrad.kernels import matmul
+
+    blocks = [matmul._block(10, i) for i in range(matmul.BLOCKS)]
+    assert len(blocks) == 4
+    assert [start for start, _ in blocks] == [0, *(stop for _, stop in blocks[:-1])]
+    assert blocks[-1][1] == 10

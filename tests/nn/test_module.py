@@ -180,3 +180,27 @@ def test_the_seed_decides_initial_weights():
 def test_layers_refuse_groups_that_do_not_divide():
     with pytest.raises(ValueError, match="groups=2 does not divide in_channels=3 and out_channels=4"):
         nn.Conv2d(3, 4, 3, groups=2)
+
+
+def test_containers_hold_modules_and_may_have_parameters_beside_them():
+    class Scaled(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(2, 2), nn.ReLU())
+            self.scale = nn.Parameter(np.ones(1, np.float32))
+
+        def forward(self, x):
+            return super().forward(x) * self.scale
+
+    net = Scaled()
+    assert len(net) == len(list(net)) == 2
+    assert net(x=np.ones((1, 2), np.float32)).shape == (1, 2)
+    net[0] = nn.Linear(2, 5)
+    assert net[0].out_features == 5
+    with pytest.raises(TypeError, match="expected a Module, got int"):
+        net[1] = 3
+
+
+def test_sizes_from_numpy_are_welcome_and_wrong_ones_named():
+    assert nn.Conv2d(1, 2, np.int64(3)).kernel_size == (3, 3)
+    with pytest.raises(ValueError, match=r"Conv2d: stride must be one integer or two, each at least 1; got 1.5"):
+        nn.Conv2d(1, 2, 3, stride=1.5)

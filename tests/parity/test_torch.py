@@ -159,7 +159,7 @@ def test_linear_softmax_and_loss_are_pytorchs(n, i, o, seed):
     check_against_pytorch(lambda t: F.log_softmax(t, 1), lambda t: torch.log_softmax(t, 1), [x])
     for reduction in ("mean", "sum", "none"):
         check_against_pytorch(
-            lambda t: F.cross_entropy(t, targets, reduction),  # noqa: B023
+            lambda t: F.cross_entropy(t, targets, reduction=reduction),  # noqa: B023
             lambda t: torch.nn.functional.cross_entropy(t, torch.tensor(targets), reduction=reduction),  # noqa: B023
             [rng.normal(size=(n, o))],
         )
