@@ -5,7 +5,7 @@ memories from the result to the leaves, in reverse topological order, and lets e
 gradients of its inputs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Real
@@ -464,3 +464,8 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     if x.ndim == 1:
         out = out.reshape(*out.shape[:-2], out.shape[-1])
     return out.reshape(out.shape[:-1]) if y.ndim == 1 else out
+
+
+def watch(x: Tensor, call: Callable[[Array], Any]) -> Tensor:
+    """Return x unchanged, and call `call` in backward with the gradient that arrives here."""
+    return apply(ops.Watch, x, call=call)

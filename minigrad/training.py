@@ -11,7 +11,7 @@ from tqdm import tqdm
 from minigrad.errors import NonFiniteLossError
 from minigrad.loader import DataLoader
 from minigrad.nn import Module
-from minigrad.optim import SGD
+from minigrad.optim import Optimizer
 from minigrad.tensor import no_grad
 
 
@@ -19,7 +19,7 @@ def train(
     model: Module,
     loader: DataLoader,
     loss_fn: Callable[..., Any],
-    optimizer: SGD,
+    optimizer: Optimizer,
     after_step: Callable[[Any], Any] | None = None,
 ) -> float:
     """Train a model for one epoch.

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import minigrad
 from minigrad import functional as F
 from minigrad import gradcheck
 from minigrad.tensor import Tensor
@@ -220,3 +221,88 @@ def test_integers_are_promoted_where_numpy_promotes_them_and_refused_by_kernels(
         F.linear(np.ones((1, 2), np.float16), np.ones((3, 2), np.float16))
     half = Tensor(np.ones((2, 2), np.float16))
     assert (half @ half).dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x: F.cross_entropy(x, np.array([0, 2, 1])),
+        lambda x: F.cross_entropy(x, np.array([0, 2, 1]), label_smoothing=0.1),
+        lambda x: F.cross_entropy(x, np.full((3, 4), 0.25), label_smoothing=0.2, reduction="sum"),
+        lambda x: F.nll_loss(F.log_softmax(x), np.array([0, 2, 1])),
+        lambda x: F.kl_div(F.log_softmax(x), np.array([[0.5, 0.5, 0, 0]] * 3), reduction="batchmean"),
+        lambda x: F.kl_div(np.log(np.full((3, 4), 0.25)), F.softmax(x), reduction="none"),
+        lambda x: F.mse_loss(x, np.ones((3, 4))),
+        lambda x: F.bce_with_logits(x, np.eye(3, 4), reduction="none"),
+        lambda x: F.squared_hinge(x, 2 * np.eye(3, 4) - 1),
+        lambda x: F.softmax(x, axis=0, temperature=3.0),
+        lambda x: F.adaptive_avg_pool2d(x.reshape(1, 1, 3, 4), (2, 3)),
+        lambda x: F.batch_norm(x, None, None, np.ones(4, x.dtype), np.zeros(4, x.dtype)),
+        lambda x: F.flatten(F.avg_pool2d(x.reshape(1, 1, 3, 4), 2, 1)),
+    ],
+)
+def test_gradients_of_what_is_built_from_ops(loss, rng):
+    x = rng.normal(size=(3, 4))
+    assert gradcheck(loss, [x])
+    assert loss(Tensor(x.astype(np.float32), requires_grad=True)).requires_grad
+
+
+def test_losses_say_what_does_not_fit():
+    for loss in (F.kl_div, F.mse_loss, F.bce_with_logits, F.squared_hinge):
+        with pytest.raises(ValueError, match=r"must have one shape \(input: \(2, 3\), target: \(3,\)\)"):
+            loss(zeros(2, 3), zeros(3))
+    with pytest.raises(ValueError, match="a target is negative"):
+        F.kl_div(zeros(1, 2), np.array([[-0.1, 1.1]]))
+    with pytest.raises(ValueError, match=r"label_smoothing is 1.5, expected 0 to 1"):
+        F.cross_entropy(zeros(1, 2), np.array([0]), label_smoothing=1.5)
+    with pytest.raises(ValueError, match="reduction is 'batch', expected"):
+        F.mse_loss(zeros(2), zeros(2), reduction="batch")
+    for temperature in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=f"temperature is {temperature}, expected a number above 0"):
+            F.softmax(zeros(2), temperature=temperature)
+
+
+def test_kl_of_a_distribution_with_itself_is_zero_and_averages_over_the_batch_only(rng):
+    p = F.softmax(rng.normal(size=(5, 10))).data
+    q = F.softmax(rng.normal(size=(5, 10))).data
+    assert F.kl_div(np.log(p), p, reduction="batchmean").item() == pytest.approx(0, abs=1e-12)
+    expected = (p * np.log(p / q)).sum() / 5
+    assert F.kl_div(np.log(q), p, reduction="batchmean").item() == pytest.approx(expected)
+    assert F.kl_div(np.log(q), p).item() == pytest.approx(expected / 10)
+
+
+def test_dropout_keeps_the_mean_and_the_seed_decides(rng):
+    x = np.ones((200, 200), np.float32)
+    minigrad.manual_seed(3)
+    out = F.dropout(x, 0.25)
+    minigrad.manual_seed(3)
+    np.testing.assert_array_equal(F.dropout(x, 0.25).data, out.data)
+    assert out.dtype == np.float32
+    assert set(np.unique(out.data).tolist()) == {0.0, np.float32(4 / 3)}
+    assert out.data.mean() == pytest.approx(1, abs=0.02)
+    assert not F.dropout(x, 1.0).data.any()
+    np.testing.assert_array_equal(F.dropout(x, 0.5, training=False).data, x)
+    t = Tensor(x, requires_grad=True)
+    y = F.dropout(t, 0.5)
+    y.sum().backward()
+    np.testing.assert_array_equal(t.grad, y.data)
+    with pytest.raises(ValueError, match=r"p is 1.5, expected 0 to 1"):
+        F.dropout(x, 1.5)
+
+
+def test_batch_norm_says_what_does_not_fit():
+    one = np.ones(3)
+    with pytest.raises(ValueError, match=r"x must be \(N, C, ...\) and w \(C,\) \(x: \(2, 4\), w: \(3,\)\)"):
+        F.batch_norm(zeros(2, 4), None, None, one, one)
+    with pytest.raises(ValueError, match="needs two values or more a channel, got 1"):
+        F.batch_norm(zeros(1, 3), None, None, one, one)
+
+
+def test_pooling_by_means():
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    np.testing.assert_array_equal(F.avg_pool2d(x, 2).data[0, 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_array_equal(F.avg_pool2d(x, 2, padding=1).data[0, 0, 0], [0, 0.75, 0.75])
+    np.testing.assert_allclose(F.adaptive_avg_pool2d(x, 1).data, x.mean((2, 3), keepdims=True))
+    np.testing.assert_allclose(F.adaptive_avg_pool2d(x, (4, 4)).data, x)
+    with pytest.raises(ValueError, match=r"adaptive_avg_pool2d: x must be \(N, C, H, W\)"):
+        F.adaptive_avg_pool2d(zeros(3, 3), 1)

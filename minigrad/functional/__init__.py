@@ -5,8 +5,16 @@ where PyTorch has the function; reductions and softmax take `axis`, as NumPy doe
 """
 
 from minigrad.functional.activations import gelu, leaky_relu, log_softmax, relu, relu6, sigmoid, softmax, tanh
-from minigrad.functional.layers import conv2d, linear, max_pool2d
-from minigrad.functional.losses import cross_entropy
+from minigrad.functional.layers import adaptive_avg_pool2d, avg_pool2d, batch_norm, conv2d, dropout, linear, max_pool2d
+from minigrad.functional.losses import (
+    bce_with_logits,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    kl_div,
+    mse_loss,
+    nll_loss,
+    squared_hinge,
+)
 from minigrad.functional.math import (
     abs,
     clip,
@@ -28,13 +36,20 @@ from minigrad.functional.math import (
 
 __all__ = [
     "abs",
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "bce_with_logits",
+    "binary_cross_entropy_with_logits",
     "clip",
     "concatenate",
     "conv2d",
     "cross_entropy",
+    "dropout",
     "exp",
     "flatten",
     "gelu",
+    "kl_div",
     "leaky_relu",
     "linear",
     "log",
@@ -45,12 +60,15 @@ __all__ = [
     "maximum",
     "mean",
     "minimum",
+    "mse_loss",
+    "nll_loss",
     "pad",
     "relu",
     "relu6",
     "sigmoid",
     "softmax",
     "sqrt",
+    "squared_hinge",
     "stack",
     "sum",
     "tanh",

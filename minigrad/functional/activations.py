@@ -44,17 +44,28 @@ def gelu(input: Any) -> Tensor:
     return apply(ops.Gelu, as_tensor(input))
 
 
-def log_softmax(input: Any, axis: int = -1) -> Tensor:
-    """log(exp(x) / sum of exp(x)) along `axis`, finite for any finite input."""
-    input = as_tensor(input)
-    return apply(ops.LogSoftmax, input, axis=check_axis("log_softmax", input, axis))
+def log_softmax(input: Any, axis: int = -1, temperature: float = 1.0) -> Tensor:
+    """log(exp(x / T) / sum of exp(x / T)) along `axis` at temperature T, finite for any finite input.
+
+    Raises:
+        ValueError: the axis does not exist, or the temperature is not above 0.
+    """
+    x = as_tensor(input)
+    axis = check_axis("log_softmax", x, axis)
+    if not temperature > 0:
+        raise ValueError(f"log_softmax: temperature is {temperature}, expected a number above 0")
+    return apply(ops.LogSoftmax, x if temperature == 1 else x / temperature, axis=axis)
 
 
-def softmax(input: Any, axis: int = -1) -> Tensor:
-    """exp(x) / sum of exp(x) along `axis`.
+def softmax(input: Any, axis: int = -1, temperature: float = 1.0) -> Tensor:
+    """exp(x / T) / sum of exp(x / T) along `axis` at temperature T: softer above 1, sharper below.
+
+    Raises:
+        ValueError: the axis does not exist, or the temperature is not above 0.
 
     Example:
-        >>> softmax([0.0, 0.0]).data
-        array([0.5, 0.5])
+        >>> import math
+        >>> [f"{p:.2f}" for p in softmax([0.0, math.log(3)]).data]
+        ['0.25', '0.75']
     """
-    return log_softmax(input, axis).exp()
+    return log_softmax(input, axis, temperature).exp()

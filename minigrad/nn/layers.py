@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
 from minigrad import functional as F
 from minigrad.functional.checks import Pair, pair
 from minigrad.nn.init import default_uniform
-from minigrad.nn.module import Module, Parameter
+from minigrad.nn.module import Buffer, Module, Parameter
 from minigrad.tensor import Tensor
 
 
@@ -104,14 +106,6 @@ class MaxPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class ReLU(Module):
-    """max(x, 0), elementwise."""
-
-    def forward(self, x: Any) -> Tensor:
-        """(...) -> (...)"""
-        return F.relu(x)
-
-
 class Flatten(Module):
     """Join the axes from start_dim to end_dim: with the defaults (N, C, H, W) -> (N, C * H * W)."""
 
@@ -125,3 +119,79 @@ class Flatten(Module):
     def extra_repr(self) -> str:
         """Axes, for `repr`."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class AvgPool2d(Module):
+    """Mean of each window: (N, C, H, W) -> (N, C, OH, OW). See `functional.avg_pool2d`."""
+
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0):
+        self.kernel_size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
+
+    def forward(self, x: Any) -> Tensor:
+        """(N, C, H, W) -> (N, C, OH, OW)"""
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        """Window, for `repr`."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AdaptiveAvgPool2d(Module):
+    """Mean over output_size parts of the image: (N, C, H, W) -> (N, C, OH, OW). See `functional.adaptive_avg_pool2d`."""
+
+    def __init__(self, output_size: Pair):
+        self.output_size = output_size
+
+    def forward(self, x: Any) -> Tensor:
+        """(N, C, H, W) -> (N, C, OH, OW)"""
+        return F.adaptive_avg_pool2d(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        """Size, for `repr`."""
+        return f"output_size={self.output_size}"
+
+
+class Dropout(Module):
+    """In training, zeros with probability p, the rest scaled by 1 / (1 - p); in evaluation nothing."""
+
+    def __init__(self, p: float = 0.5):
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p is {p}, expected 0 to 1")
+        self.p = p
+
+    def forward(self, x: Any) -> Tensor:
+        """(...) -> (...)"""
+        return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        """Probability, for `repr`."""
+        return f"p={self.p}"
+
+
+class BatchNorm2d(Module):
+    """Batch normalisation, channel by channel, of (N, C, ...): images, or with no further axes, features.
+
+    Attributes:
+        weight, bias: float32 (num_features,), trained.
+        running_mean, running_var: float32 (num_features,), moved in training and used in evaluation.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = Parameter(np.ones(num_features, np.float32))
+        self.bias = Parameter(np.zeros(num_features, np.float32))
+        self.running_mean = Buffer(np.zeros(num_features, np.float32))
+        self.running_var = Buffer(np.ones(num_features, np.float32))
+
+    def forward(self, x: Any) -> Tensor:
+        """(N, num_features, ...) -> (N, num_features, ...)"""
+        running = (self.running_mean.data, self.running_var.data)
+        return F.batch_norm(x, *running, self.weight, self.bias, self.training, self.momentum, self.eps)
+
+    def extra_repr(self) -> str:
+        """Channels and settings, for `repr`."""
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+BatchNorm1d = BatchNorm2d

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from minigrad.tensor import Array, Tensor
+from minigrad.tensor import Array, Tensor, watch
 
 
 class Parameter(Tensor):
@@ -23,6 +23,15 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return "Parameter" + super().__repr__().removeprefix("Tensor")
+
+
+class Buffer(Tensor):
+    """A Tensor that a Module keeps and saves but does not train, such as a running mean. It holds a copy of the data."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any):
+        super().__init__(np.array(data.data if isinstance(data, Tensor) else data, order="C"))
 
 
 class Module:
@@ -45,7 +54,35 @@ class Module:
     """Computes the module's output. Subclasses define it, with arguments of their own."""
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
-        return self.forward(*inputs, **settings)
+        out = self.forward(*inputs, **settings)
+        for hook in list(vars(self).get("_forward_hooks", ())):
+            replacement = hook(self, inputs, out)
+            out = out if replacement is None else replacement
+        hooks = list(vars(self).get("_backward_hooks", ()))
+        if hooks and isinstance(out, Tensor) and out.requires_grad:
+            out = watch(out, lambda g: [hook(self, g) for hook in hooks])
+        return out
+
+    def register_forward_hook(self, hook: Callable[["Module", tuple[Any, ...], Any], Any]) -> Callable[[], None]:
+        """Call hook(module, inputs, output) after every forward; what it returns, unless None, replaces the output.
+
+        Returns:
+            A function that removes the hook.
+        """
+        return self._register("_forward_hooks", hook)
+
+    def register_backward_hook(self, hook: Callable[["Module", Array], Any]) -> Callable[[], None]:
+        """Call hook(module, gradient) in backward with the gradient of the module's output.
+
+        Returns:
+            A function that removes the hook.
+        """
+        return self._register("_backward_hooks", hook)
+
+    def _register(self, kind: str, hook: Callable[..., Any]) -> Callable[[], None]:
+        hooks = vars(self).setdefault(kind, [])
+        hooks.append(hook)
+        return lambda: hooks.remove(hook)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(vars(self).get(name), Parameter) and value is not None and not isinstance(value, Parameter):
@@ -66,7 +103,7 @@ class Module:
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
         for name, value in vars(self).items():
-            if isinstance(value, Module | Parameter):
+            if isinstance(value, Module | Parameter | Buffer):
                 yield name, value
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
@@ -91,18 +128,18 @@ class Module:
             if isinstance(part, Module):
                 yield from part._walk(_join(prefix, name))
 
-    def _named_tensors(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield every (path, parameter), a shared one under each of its paths: what a checkpoint lists."""
+    def _named_tensors(self) -> Iterator[tuple[str, Parameter | Buffer]]:
+        """Yield every (path, parameter or buffer), a shared one under each of its paths: what a checkpoint lists."""
         for path, module in self._walk(""):
             for name, part in module._parts():
-                if isinstance(part, Parameter):
+                if isinstance(part, Parameter | Buffer):
                     yield _join(path, name), part
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (path, parameter), such as ("conv1.weight", ...), in the order they were set; a shared one once."""
         seen: set[int] = set()
         for name, parameter in self._named_tensors():
-            if id(parameter) not in seen:
+            if isinstance(parameter, Parameter) and id(parameter) not in seen:
                 seen.add(id(parameter))
                 yield name, parameter
 
@@ -126,7 +163,7 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, Array]:
-        """Return name → array for every parameter: copies, which later training does not touch."""
+        """Return name → array for every parameter and buffer: copies, which later training does not touch."""
         return {name: parameter.data.copy() for name, parameter in self._named_tensors()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from minigrad.ops.linalg import Linear, Matmul
 from minigrad.ops.norm import BatchNorm
 from minigrad.ops.pool import AvgPool2d, MaxPool2d
 from minigrad.ops.reduce import LogSumExp, Max, Sum
-from minigrad.ops.shape import Concatenate, GetItem, Pad, Reshape, Transpose
+from minigrad.ops.shape import Concatenate, GetItem, Pad, Reshape, Transpose, Watch
 from minigrad.ops.softmax import BceWithLogits, CrossEntropy, LogSoftmax
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Sum",
     "Tanh",
     "Transpose",
+    "Watch",
     "Where",
     "unbroadcast",
 ]

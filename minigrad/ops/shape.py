@@ -61,3 +61,15 @@ class GetItem(Op, name="getitem", axes="(...) -> x[key]"):
         grad_x = np.zeros(self.shape, g.dtype)
         np.add.at(grad_x, self.key, g)
         return grad_x
+
+
+class Watch(Op, name="watch", axes="(...) -> (...)"):
+    """x itself; backward shows its gradient to a function on the way."""
+
+    def forward(self, x, *, call):
+        self.call = call
+        return x.view()
+
+    def vjp_x(self, g):
+        self.call(g)
+        return g

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad
+from minigrad import functional as F
 from minigrad import nn
 from minigrad.tensor import Tensor
 
@@ -204,3 +205,107 @@ def test_sizes_from_numpy_are_welcome_and_wrong_ones_named():
     assert nn.Conv2d(1, 2, np.int64(3)).kernel_size == (3, 3)
     with pytest.raises(ValueError, match=r"Conv2d: stride must be one integer or two, each at least 1; got 1.5"):
         nn.Conv2d(1, 2, 3, stride=1.5)
+
+
+def test_buffers_are_saved_but_not_trained():
+    norm = nn.BatchNorm2d(3)
+    assert [name for name, _ in norm.named_parameters()] == ["weight", "bias"]
+    assert set(norm.state_dict()) == {"weight", "bias", "running_mean", "running_var"}
+    x = np.random.default_rng(0).normal(2, 3, (50, 3, 4, 4)).astype(np.float32)
+    out = norm(x)
+    np.testing.assert_allclose(out.data.mean((0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(out.data.std((0, 2, 3)), 1, atol=1e-3)
+    np.testing.assert_allclose(norm.running_mean.data, 0.1 * x.mean((0, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(norm.running_var.data, 0.9 + 0.1 * x.var((0, 2, 3), ddof=1), rtol=1e-4)
+    assert norm.running_var.dtype == np.float32
+    for _ in range(200):
+        norm(x)
+    np.testing.assert_allclose(norm.eval()(x).data, out.data, atol=2e-2)
+    twin = nn.BatchNorm2d(3).eval()
+    twin.load_state_dict(norm.state_dict())
+    np.testing.assert_array_equal(twin(x).data, norm(x).data)
+
+
+def test_forward_hooks_see_and_may_replace_the_output():
+    layer, seen = nn.ReLU(), []
+    remove = layer.register_forward_hook(lambda module, inputs, out: seen.append((module, inputs, out)))
+    x = np.array([-1.0, 2.0])
+    out = layer(x)
+    assert seen[0][0] is layer
+    assert seen[0][1][0] is x
+    assert seen[0][2] is out
+    remove()
+    layer(x)
+    assert len(seen) == 1
+    layer.register_forward_hook(lambda module, inputs, out: out * 10)
+    np.testing.assert_array_equal(layer(x).data, [0, 20])
+
+
+def test_backward_hooks_see_the_gradient_of_the_output():
+    layer, seen = nn.Linear(2, 3), []
+    remove = layer.register_backward_hook(lambda module, g: seen.append((module, g.copy())))
+    g = np.arange(6, dtype=np.float32).reshape(2, 3)
+    layer(np.ones((2, 2), np.float32)).backward(g)
+    assert seen[0][0] is layer
+    np.testing.assert_array_equal(seen[0][1], g)
+    np.testing.assert_array_equal(layer.bias.grad, g.sum(axis=0))
+    remove()
+    layer(np.ones((2, 2), np.float32)).sum().backward()
+    assert len(seen) == 1
+
+
+def test_layers_call_their_functions(rng):
+    x = rng.normal(size=(2, 3, 4, 4))
+    for layer, function in (
+        (nn.ReLU6(), F.relu6),
+        (nn.LeakyReLU(0.3), lambda x: F.leaky_relu(x, 0.3)),
+        (nn.Sigmoid(), F.sigmoid),
+        (nn.Tanh(), F.tanh),
+        (nn.GELU(), F.gelu),
+        (nn.Softmax(axis=1, temperature=2.0), lambda x: F.softmax(x, 1, 2.0)),
+        (nn.LogSoftmax(axis=1, temperature=2.0), lambda x: F.log_softmax(x, 1, 2.0)),
+        (nn.AvgPool2d(2, 1, 1), lambda x: F.avg_pool2d(x, 2, 1, 1)),
+        (nn.AdaptiveAvgPool2d((3, 1)), lambda x: F.adaptive_avg_pool2d(x, (3, 1))),
+    ):
+        np.testing.assert_array_equal(layer(x).data, function(x).data)
+        assert repr(layer).startswith(type(layer).__name__ + "(")
+    logits, targets = rng.normal(size=(4, 3)), np.array([0, 1, 2, 2])
+    p = F.softmax(rng.normal(size=(4, 3))).data
+    for loss, function, y in (
+        (nn.CrossEntropyLoss(label_smoothing=0.1), lambda x, y: F.cross_entropy(x, y, label_smoothing=0.1), targets),
+        (nn.NLLLoss(), F.nll_loss, targets),
+        (nn.KLDivLoss(reduction="batchmean"), lambda x, y: F.kl_div(x, y, reduction="batchmean"), p),
+        (nn.MSELoss(reduction="sum"), lambda x, y: F.mse_loss(x, y, reduction="sum"), p),
+        (nn.BCEWithLogitsLoss(), F.bce_with_logits, p),
+    ):
+        assert loss(logits, y).item() == function(logits, y).item()
+
+
+def test_dropout_layer_follows_the_mode():
+    layer = nn.Dropout(0.5)
+    x = np.ones(1000)
+    assert 300 < (layer(x).data == 0).sum() < 700
+    np.testing.assert_array_equal(layer.eval()(x).data, x)
+    with pytest.raises(ValueError, match="Dropout: p is 2, expected 0 to 1"):
+        nn.Dropout(2)
+
+
+@pytest.mark.parametrize(
+    ("fill", "variance"),
+    [
+        (nn.init.kaiming_uniform_, 2 / 300),
+        (nn.init.kaiming_normal_, 2 / 300),
+        (nn.init.xavier_uniform_, 2 / (300 + 200)),
+        (nn.init.xavier_normal_, 2 / (300 + 200)),
+    ],
+)
+def test_initialisers_have_the_variance_they_promise(fill, variance):
+    weight = nn.Parameter(np.zeros((200, 300), np.float32))
+    assert fill(weight) is weight
+    assert weight.dtype == np.float32
+    assert weight.data.var() == pytest.approx(variance, rel=0.05)
+    if "uniform" in fill.__name__:
+        assert np.abs(weight.data).max() <= (3 * variance) ** 0.5 * 1.0001
+    assert nn.init.fan_in_and_out((4, 3, 5, 5)) == (75, 100)
+    with pytest.raises(ValueError, match=r"got shape \(3,\)"):
+        fill(nn.Parameter(np.zeros(3)))

@@ -107,6 +107,7 @@ CASES: dict[str, list[Case]] = {
         Case((normal(2, 3),), {"key": np.array([[True, False, True], [False, False, True]])}),
         Case((normal(2, 3),), {"key": (None, Ellipsis, 0)}),
     ],
+    "watch": [Case((normal(2, 3),), {"call": np.shape})],
     "avg_pool2d": [
         Case((normal(2, 2, 4, 6),), {"kernel_size": (2, 2), "stride": (2, 2)}),
         Case((normal(2, 1, 5, 7),), {"kernel_size": (3, 2), "stride": (1, 3), "padding": (1, 1)}),

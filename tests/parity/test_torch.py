@@ -1,12 +1,14 @@
 """minigrad beside PyTorch: the same weights, the same batches, the same numbers. Run with `make parity`."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad import functional as F
-from minigrad import nn
+from minigrad import nn, optim
 from minigrad.compression.models import LeNet
 from minigrad.compression.pruning import kth_value_mask
 from minigrad.datasets import mnist
@@ -163,6 +165,204 @@ def test_linear_softmax_and_loss_are_pytorchs(n, i, o, seed):
             lambda t: torch.nn.functional.cross_entropy(t, torch.tensor(targets), reduction=reduction),  # noqa: B023
             [rng.normal(size=(n, o))],
         )
+
+
+def torch_pair(name):
+    """An op of one array: ours and PyTorch's."""
+    return {
+        "exp": (F.exp, torch.exp),
+        "log": (lambda x: F.log(x * x + 0.1), lambda x: torch.log(x * x + 0.1)),
+        "sqrt": (lambda x: F.sqrt(x * x + 0.1), lambda x: torch.sqrt(x * x + 0.1)),
+        "abs": (F.abs, torch.abs),
+        "relu": (F.relu, torch.relu),
+        "relu6": (lambda x: F.relu6(4 * x), lambda x: torch.nn.functional.relu6(4 * x)),
+        "leaky_relu": (lambda x: F.leaky_relu(x, 0.2), lambda x: torch.nn.functional.leaky_relu(x, 0.2)),
+        "sigmoid": (F.sigmoid, torch.sigmoid),
+        "tanh": (F.tanh, torch.tanh),
+        "gelu": (F.gelu, torch.nn.functional.gelu),
+        "clip": (lambda x: F.clip(x, -0.5, 0.7), lambda x: torch.clip(x, -0.5, 0.7)),
+        "power": (lambda x: x**3, lambda x: x**3),
+        "sum": (lambda x: x.sum(axis=-1), lambda x: x.sum(-1)),
+        "mean": (lambda x: x.mean(axis=0), lambda x: x.mean(0)),
+        "var": (lambda x: x.var(correction=1), lambda x: x.var()),
+        "max": (lambda x: x.max(axis=0), lambda x: x.amax(0)),
+        "min": (lambda x: x.min(), lambda x: x.amin()),
+        "logsumexp": (lambda x: F.logsumexp(x, axis=-1), lambda x: torch.logsumexp(x, -1)),
+        "log_softmax": (lambda x: F.log_softmax(x, -1, 2.5), lambda x: torch.log_softmax(x / 2.5, -1)),
+        "softmax": (lambda x: F.softmax(x, 0), lambda x: torch.softmax(x, 0)),
+        "reshape": (lambda x: x.reshape(-1), lambda x: x.reshape(-1)),
+        "transpose": (lambda x: x.T, lambda x: x.permute(*range(x.ndim)[::-1])),
+        "pad": (lambda x: F.pad(x, [(1, 2)] * x.ndim, 3.0), lambda x: torch.nn.functional.pad(x, [1, 2] * x.ndim, value=3.0)),
+        "getitem": (lambda x: x[np.array([0, -1, 0])], lambda x: x[torch.tensor([0, -1, 0])]),
+    }[name]  # fmt: skip
+
+
+UNARY = "exp log sqrt abs relu relu6 leaky_relu sigmoid tanh gelu clip power sum mean var max min logsumexp log_softmax"
+UNARY += " softmax reshape transpose pad getitem"
+
+
+@pytest.mark.parametrize("name", UNARY.split())
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=4), seed=st.integers(0, 999), ties=st.booleans())
+def test_ops_of_one_array_are_pytorchs(name, shape, seed, ties):
+    x = np.random.default_rng(seed).normal(size=shape)
+    if ties and name in ("max", "min", "sum"):
+        x = x.round()
+    if name == "var" and x.size == 1:
+        x = np.repeat(x, 2, axis=0) + np.arange(2).reshape(2, *(1,) * (x.ndim - 1))
+    check_against_pytorch(*torch_pair(name), [x])
+
+
+PAIRS = {
+    "add": (lambda x, y: x + y, lambda x, y: x + y),
+    "subtract": (lambda x, y: x - y, lambda x, y: x - y),
+    "multiply": (lambda x, y: x * y, lambda x, y: x * y),
+    "divide": (lambda x, y: x / (y * y + 0.5), lambda x, y: x / (y * y + 0.5)),
+    "maximum": (F.maximum, torch.maximum),
+    "minimum": (F.minimum, torch.minimum),
+    "where": (lambda x, y: F.where(x > y, x, y * y), lambda x, y: torch.where(x > y, x, y * y)),
+    "stack": (lambda x, y: F.stack([x + y, y + x], 1), lambda x, y: torch.stack([x + y, y + x], 1)),
+    "concatenate": (lambda x, y: F.concatenate([x + y, y * x]), lambda x, y: torch.cat([x + y, y * x])),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(data=st.data(), ties=st.booleans())
+def test_ops_of_two_arrays_are_pytorchs_broadcast_included(name, data, ties):
+    shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    other = [1 if data.draw(st.booleans()) else size for size in shape][data.draw(st.integers(0, len(shape) - 1)) :]
+    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+    x, y = rng.normal(size=shape), rng.normal(size=other)
+    check_against_pytorch(*PAIRS[name], [x.round(), y.round()] if ties else [x, y])
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_matmul_is_pytorchs_batches_included(data):
+    sizes = st.integers(1, 4)
+    m, k, p, batch = (data.draw(sizes) for _ in range(4))
+    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+    left = data.draw(st.sampled_from([(m, k), (batch, m, k), (1, m, k), (2, batch, m, k), (k,)]))
+    right = data.draw(st.sampled_from([(k, p), (batch, k, p), (1, k, p), (k,)]))
+    check_against_pytorch(lambda x, y: x @ y, lambda x, y: x @ y, [rng.normal(size=left), rng.normal(size=right)])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_mean_pooling_is_pytorchs(data):
+    draw = data.draw
+    kernel, stride = ((draw(st.integers(1, 4)), draw(st.integers(1, 3))) for _ in range(2))
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    size = [k + draw(st.integers(0, 5)) for k in kernel]
+    x = np.random.default_rng(draw(st.integers(0, 999))).normal(size=(draw(st.integers(1, 3)), 2, *size))
+    pool = torch.nn.functional
+    check_against_pytorch(
+        lambda t: F.avg_pool2d(t, kernel, stride, padding), lambda t: pool.avg_pool2d(t, kernel, stride, padding), [x]
+    )
+    parts = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+    check_against_pytorch(lambda t: F.adaptive_avg_pool2d(t, parts), lambda t: pool.adaptive_avg_pool2d(t, parts), [x])
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(n=st.integers(2, 5), c=st.integers(1, 3), extra=st.lists(st.integers(1, 4), max_size=2), training=st.booleans())
+def test_batch_norm_is_pytorchs(n, c, extra, training):
+    rng = np.random.default_rng(n * 10 + c)
+    mean, var = rng.normal(size=c), rng.uniform(0.5, 2, c)
+    ours, theirs = (mean.copy(), var.copy()), (torch.tensor(mean), torch.tensor(var))
+    check_against_pytorch(
+        lambda x, w, b: F.batch_norm(x, *ours, w, b, training, 0.3),
+        lambda x, w, b: torch.nn.functional.batch_norm(x, *theirs, w, b, training, 0.3),
+        [rng.normal(size=(n, c, *extra)), rng.normal(size=c), rng.normal(size=c)],
+        rtol=1e-7,
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=1e-10)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    n=st.integers(1, 5),
+    k=st.integers(2, 6),
+    seed=st.integers(0, 99),
+    reduction=st.sampled_from(["mean", "sum", "none"]),
+)
+def test_losses_are_pytorchs(n, k, seed, reduction):
+    rng = np.random.default_rng(seed)
+    x, p = rng.normal(size=(n, k)), rng.dirichlet(np.ones(k), n)
+    labels, signs = rng.integers(0, k, n), rng.choice([-1.0, 1.0], (n, k))
+    theirs, target = torch.nn.functional, torch.tensor(labels)
+    how = {"reduction": reduction}
+    smooth = how | {"label_smoothing": 0.1}
+    for ours, other, arrays in (
+        (lambda z: F.cross_entropy(z, labels, **smooth), lambda z: theirs.cross_entropy(z, target, **smooth), [x]),
+        (lambda z, q: F.cross_entropy(z, q, **smooth), lambda z, q: theirs.cross_entropy(z, q, **smooth), [x, p]),
+        (lambda z: F.nll_loss(z, labels, **how), lambda z: theirs.nll_loss(z, target, **how), [x]),
+        (lambda z, q: F.kl_div(z, q, **how), lambda z, q: theirs.kl_div(z, q, **how), [x, p]),
+        (lambda z, q: F.mse_loss(z, q, **how), lambda z, q: theirs.mse_loss(z, q, **how), [x, p]),
+        (
+            lambda z, q: F.bce_with_logits(z, q, **how),
+            lambda z, q: theirs.binary_cross_entropy_with_logits(z, q, **how),
+            [x, p],
+        ),
+        (
+            lambda z: F.kl_div(F.log_softmax(z), p, reduction="batchmean"),
+            lambda z: theirs.kl_div(torch.log_softmax(z, -1), torch.tensor(p), reduction="batchmean"),
+            [x],
+        ),
+        (
+            lambda z: F.squared_hinge(z, signs, reduction="sum"),
+            lambda z: (torch.relu(1 - torch.tensor(signs) * z) ** 2).sum(),
+            [x],
+        ),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns of kl_div's "mean"
+            check_against_pytorch(ours, other, arrays)
+
+
+OPTIMIZERS = {
+    "nesterov": (lambda p, o: o.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)),
+    "adam": (lambda p, o: o.Adam(p, lr=0.05, betas=(0.8, 0.95), weight_decay=0.02)),
+    "adamw": (lambda p, o: o.AdamW(p, lr=0.05, weight_decay=0.1)),
+    "rmsprop": (lambda p, o: o.RMSprop(p, lr=0.05, alpha=0.9, momentum=0.5, weight_decay=0.01)),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", [None, "StepLR", "CosineAnnealingLR", "OneCycleLR"])
+def test_optimizers_and_schedules_are_pytorchs(name, schedule):
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=5), rng.normal(size=(12, 5))
+    p, q = nn.Parameter(start), torch.nn.Parameter(torch.tensor(start.copy()))
+    ours, theirs = OPTIMIZERS[name]([p], optim), OPTIMIZERS[name]([q], torch.optim)
+    arguments = {"StepLR": (3, 0.5), "CosineAnnealingLR": (12, 0.001), "OneCycleLR": (0.2, 13)}.get(schedule, ())
+    extra = {"cycle_momentum": False} if schedule == "OneCycleLR" else {}
+    steps = []
+    if schedule:
+        steps = [getattr(optim, schedule)(ours, *arguments).step]
+        steps.append(getattr(torch.optim.lr_scheduler, schedule)(theirs, *arguments, **extra).step)
+    for g in gradients:
+        p.grad, q.grad = g.copy(), torch.tensor(g)
+        ours.step()
+        theirs.step()
+        for step in steps:
+            step()
+        assert ours.lr == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-9)
+        np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-8)
+
+
+def test_clipping_is_pytorchs():
+    rng = np.random.default_rng(0)
+    gradients = [rng.normal(size=4), rng.normal(size=(2, 3))]
+    ours = [nn.Parameter(np.zeros_like(g)) for g in gradients]
+    theirs = [torch.nn.Parameter(torch.zeros(g.shape, dtype=torch.float64)) for g in gradients]
+    for p, q, g in zip(ours, theirs, gradients, strict=True):
+        p.grad, q.grad = g.copy(), torch.tensor(g)
+    norm = optim.clip_grad_norm_(ours, 0.5)
+    assert norm == pytest.approx(torch.nn.utils.clip_grad_norm_(theirs, 0.5).item(), rel=1e-6)
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.grad, q.grad.numpy(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
