@@ -306,3 +306,20 @@ def test_pooling_by_means():
     np.testing.assert_allclose(F.adaptive_avg_pool2d(x, (4, 4)).data, x)
     with pytest.raises(ValueError, match=r"adaptive_avg_pool2d: x must be \(N, C, H, W\)"):
         F.adaptive_avg_pool2d(zeros(3, 3), 1)
+
+
+def test_padding_is_bounded_on_each_axis():
+    for window, padding in (((4, 2), (0, 2)), ((2, 4), (2, 0))):
+        for pool in (F.max_pool2d, F.avg_pool2d):
+            with pytest.raises(ValueError, match="is more than half the window"):
+                pool(zeros(1, 1, 8, 8), window, padding=padding)
+            assert pool(zeros(1, 1, 8, 8), (4, 4), padding=(2, 2)).shape == (1, 1, 3, 3)
+
+
+def test_batch_norm_uses_what_it_is_given_in_evaluation(rng):
+    x, mean, var = rng.normal(size=(4, 3)), rng.normal(size=3), rng.uniform(1, 2, 3)
+    w, b = rng.normal(size=3), rng.normal(size=3)
+    before = mean.copy(), var.copy()
+    out = F.batch_norm(x, mean, var, w, b, eps=0.5)
+    np.testing.assert_allclose(out.data, (x - mean) / np.sqrt(var + 0.5) * w + b)
+    np.testing.assert_array_equal(before, (mean, var))

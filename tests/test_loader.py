@@ -44,3 +44,9 @@ def test_wrong_arguments_are_refused():
         DataLoader(np.zeros((3, 1)), np.zeros(2, int))
     with pytest.raises(ValueError, match="batch_size is 0, expected 1 or more"):
         DataLoader(np.zeros((3, 1)), np.zeros(3, int), batch_size=0)
+
+
+def test_defaults_are_pytorchs():
+    loader = DataLoader(np.zeros((3, 1)), np.arange(3))
+    assert [t.tolist() for _, t in loader] == [[0], [1], [2]]
+    assert (loader.batch_size, loader.shuffle, loader.seed, loader.epoch) == (1, False, 0, 1)

@@ -179,3 +179,11 @@ def test_max_norm_bounds_each_outputs_weights():
     assert weight.dtype == np.float32
     with pytest.raises(ValueError, match="limit is 0, expected a number above 0"):
         max_norm_(weight, 0)
+
+
+def test_defaults_are_pytorchs():
+    p = [nn.Parameter(np.ones(1))]
+    assert (SGD(p).lr, SGD(p).momentum, SGD(p).weight_decay) == (1e-3, 0, 0)
+    assert (Adam(p).lr, Adam(p).betas, Adam(p).eps, Adam(p).weight_decay) == (1e-3, (0.9, 0.999), 1e-8, 0)
+    assert (AdamW(p).lr, AdamW(p).betas, AdamW(p).eps, AdamW(p).weight_decay) == (1e-3, (0.9, 0.999), 1e-8, 1e-2)
+    assert (RMSprop(p).lr, RMSprop(p).alpha, RMSprop(p).eps, RMSprop(p).momentum) == (1e-2, 0.99, 1e-8, 0)

@@ -11,7 +11,7 @@ from minigrad.ops.layout import crop_image, innermost, outermost, pad_image
 class MaxPool2d(Op, name="max_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)"):
     """The largest value of each window. Of equal values the first, row by row, gets the gradient."""
 
-    def forward(self, x, *, kernel_size=(2, 2), stride=(2, 2), padding=(0, 0)):
+    def forward(self, x, *, kernel_size, stride, padding):
         self.window, self.padding = (*kernel_size, *stride), padding
         x = pad_image(innermost(x), *padding, value=-np.inf)  # (C, H, W, N)
         self.padded_shape = x.shape
@@ -31,7 +31,7 @@ class MaxPool2d(Op, name="max_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)")
 class AvgPool2d(Op, name="avg_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)"):
     """The mean of each window; padding counts as zeros that are averaged too."""
 
-    def forward(self, x, *, kernel_size=(2, 2), stride=(2, 2), padding=(0, 0)):
+    def forward(self, x, *, kernel_size, stride, padding):
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         x = pad_image(innermost(x), *padding)  # (C, H, W, N)
         self.padded_shape = x.shape

@@ -109,7 +109,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "watch": [Case((normal(2, 3),), {"call": np.shape})],
     "avg_pool2d": [
-        Case((normal(2, 2, 4, 6),), {"kernel_size": (2, 2), "stride": (2, 2)}),
+        Case((normal(2, 2, 4, 6),), {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0)}),
         Case((normal(2, 1, 5, 7),), {"kernel_size": (3, 2), "stride": (1, 3), "padding": (1, 1)}),
     ],
     "batch_norm": [
@@ -152,8 +152,8 @@ CASES: dict[str, list[Case]] = {
         Case((normal(1, 1, 9, 8), normal(1, 1, 2, 2)), {"stride": (3, 2), "dilation": (2, 2), "padding": (1, 0)}),
     ],
     "max_pool2d": [
-        Case((distinct(2, 2, 4, 6),), {"kernel_size": (2, 2), "stride": (2, 2)}),
-        Case((distinct(2, 1, 5, 7),), {"kernel_size": (3, 2), "stride": (1, 2)}),
+        Case((distinct(2, 2, 4, 6),), {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0)}),
+        Case((distinct(2, 1, 5, 7),), {"kernel_size": (3, 2), "stride": (1, 2), "padding": (0, 0)}),
         Case((distinct(2, 1, 5, 4),), {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}),
     ],
     "log_softmax": [Case((normal(3, 5),), {"axis": 1}), Case((normal(3, 2, 4),), {"axis": 0})],

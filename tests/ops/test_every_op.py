@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrad import gradcheck
+from minigrad import gradcheck, kernels
 from minigrad.ops import TABLE, Op, unbroadcast
 from minigrad.tensor import Tensor, apply
 from tests.ops.cases import CASES, batch_innermost
@@ -91,3 +91,17 @@ def test_unbroadcast_is_the_adjoint_of_broadcasting(shape, rng):
     x, g = rng.normal(size=shape), rng.normal(size=(4, 2, 3))
     # <broadcast(x), g> == <x, unbroadcast(g)> is what a transposed linear map must satisfy.
     assert np.isclose((np.broadcast_to(x, g.shape) * g).sum(), (x * unbroadcast(g, shape)).sum())
+
+
+@pytest.mark.parametrize(("name", "case"), ROWS)
+def test_python_kernels_give_the_same_and_never_read_beyond_an_array(name, case):
+    """Compiled kernels do not check indices; their Python twins, run on the op's own arguments, do."""
+    results = []
+    for mode in ("compiled", "python"):
+        with kernels.use(mode):
+            tensors = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in case.inputs]
+            out = apply(TABLE[name], *tensors, **case.settings)
+            out.backward(np.linspace(0.5, 1.5, out.size).reshape(out.shape))
+            results.append([out.data, *(t.grad for t in tensors if t.requires_grad)])
+    for compiled, python in zip(*results, strict=True):
+        np.testing.assert_allclose(compiled, python, rtol=1e-12, atol=1e-12)
