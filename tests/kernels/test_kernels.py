@@ -225,3 +225,12 @@ def test_products_are_cut_into_blocks():
     assert len(blocks) == 4
     assert [start for start, _ in blocks] == [0, *(stop for _, stop in blocks[:-1])]
     assert blocks[-1][1] == 10
+
+
+def test_plain_matrix_products_go_through_the_blocks(monkeypatch, rng):
+    """NumPy's own product would let BLAS choose the cut, and with it the last bits, by the number of threads."""
+    calls, product = [], kernels.matmul_rows
+    monkeypatch.setattr(kernels, "matmul_rows", lambda *a: (calls.append(a[0].shape), product(*a)))
+    x = Tensor(rng.normal(size=(3, 4)), requires_grad=True)
+    (x @ rng.normal(size=(4, 2))).sum().backward()
+    assert calls == [(3, 4), (3, 2)]
