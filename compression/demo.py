@@ -78,18 +78,19 @@ def run(recipe: Recipe, training: ImageDataset, test: ImageDataset, save: Save, 
         save: called with the names "baseline", "pruned" and "fine-tuned" and the model, after every epoch worth keeping.
         say: called with a line of text for the reader.
     """
-    test_batches = evaluation_loader(test)
+    test_batches, total = evaluation_loader(test), len(test)
 
     start = time.perf_counter()
+    baseline_correct: list[int] = []
 
     def after_baseline_epoch(model: LeNet, epoch: int, loss: float) -> None:
         save("baseline", model, seed=recipe.seed, epoch=epoch)
-        correct, total = count_correct(model, test_batches)
-        say(f"train      epoch {epoch}/{recipe.epochs}  loss {loss:.4f}  test accuracy {100 * correct / total:.2f} %")
+        baseline_correct.append(count_correct(model, test_batches)[0])
+        accuracy = 100 * baseline_correct[-1] / total
+        say(f"train      epoch {epoch}/{recipe.epochs}  loss {loss:.4f}  test accuracy {accuracy:.2f} %")
 
     baseline = train_lenet(training, recipe, after_baseline_epoch)
-    correct, total = count_correct(baseline, test_batches)
-    stages = [measure("baseline", baseline, correct, total, time.perf_counter() - start)]
+    stages = [measure("baseline", baseline, baseline_correct[-1], total, time.perf_counter() - start)]
 
     start = time.perf_counter()
     pruner = SparsePruner(baseline, ARTICLE_SPARSITY)

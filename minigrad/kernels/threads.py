@@ -91,9 +91,10 @@ def set_num_threads(count: int) -> None:
     Raises:
         ValueError: count is below 1 or above the number of threads Numba started with (NUMBA_NUM_THREADS).
     """
-    most = MOST_THREADS
-    if not 1 <= count <= most:
-        raise ValueError(f"set_num_threads: count is {count}, expected 1 to {most} (set NUMBA_NUM_THREADS for more)")
+    if not 1 <= count <= MOST_THREADS:
+        raise ValueError(
+            f"set_num_threads: count is {count}, expected 1 to {MOST_THREADS} (set NUMBA_NUM_THREADS for more)"
+        )
     start()
     numba.set_num_threads(count)
 

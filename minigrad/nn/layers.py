@@ -90,20 +90,24 @@ class Conv2d(Module):
         return text + (", bias=False" if self.bias is None else "")
 
 
-class MaxPool2d(Module):
-    """Largest value of each window: (N, C, H, W) -> (N, C, OH, OW). See `functional.max_pool2d`."""
+class _Pool2d(Module):
+    """What pooling layers share: a window, its step (None: its size) and padding."""
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0):
         self.kernel_size, self.padding = kernel_size, padding
         self.stride = kernel_size if stride is None else stride
 
-    def forward(self, x: Any) -> Tensor:
-        """(N, C, H, W) -> (N, C, OH, OW)"""
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
-
     def extra_repr(self) -> str:
         """Window, for `repr`."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(_Pool2d):
+    """Largest value of each window: (N, C, H, W) -> (N, C, OH, OW). See `functional.max_pool2d`."""
+
+    def forward(self, x: Any) -> Tensor:
+        """(N, C, H, W) -> (N, C, OH, OW)"""
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 
 class Flatten(Module):
@@ -121,20 +125,12 @@ class Flatten(Module):
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
-class AvgPool2d(Module):
+class AvgPool2d(_Pool2d):
     """Mean of each window: (N, C, H, W) -> (N, C, OH, OW). See `functional.avg_pool2d`."""
-
-    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0):
-        self.kernel_size, self.padding = kernel_size, padding
-        self.stride = kernel_size if stride is None else stride
 
     def forward(self, x: Any) -> Tensor:
         """(N, C, H, W) -> (N, C, OH, OW)"""
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
-
-    def extra_repr(self) -> str:
-        """Window, for `repr`."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class AdaptiveAvgPool2d(Module):
