@@ -10,7 +10,8 @@ from minigrad.errors import CheckpointError, DatasetError, NonFiniteLossError
 from minigrad.gradcheck import GradcheckError, gradcheck
 from minigrad.loader import DataLoader
 from minigrad.random import manual_seed
-from minigrad.tensor import Tensor, no_grad
+from minigrad.tape import no_grad
+from minigrad.tensor import Tensor
 from minigrad.training import evaluate, train
 
 __all__ = [

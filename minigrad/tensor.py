@@ -1,44 +1,22 @@
-"""The tape: a Tensor is an array, its gradient, and the op that made it.
+"""Tensor: an array, its gradient, and the op that made it.
 
-Calling an op on Tensors (`apply`) computes the result and remembers the op with its inputs; `backward` walks those
-memories from the result to the leaves, in reverse topological order, and lets each op turn the gradient of its result into
-gradients of its inputs.
+Calling an op on Tensors (`apply`) computes the result and remembers the op with its inputs; how `backward` walks those
+memories is `tape.py`.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 
-from minigrad import ops
+from minigrad import ops, tape
+from minigrad.tape import Array, Node
 
-Array = np.ndarray
 Axis = int | tuple[int, ...] | None
 
-_recording: ContextVar[bool] = ContextVar("minigrad_recording", default=True)
 
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Compute without remembering: inside the block no result requires a gradient. Also works as a decorator.
-
-    Example:
-        >>> w = Tensor([1.0, 2.0], requires_grad=True)
-        >>> with no_grad():
-        ...     print((w * 2).requires_grad)
-        False
-    """
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
-
-
-class Tensor:
+class Tensor(Node):
     """A NumPy array that remembers how it was computed.
 
     Args:
@@ -62,16 +40,10 @@ class Tensor:
         array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "op", "requires_grad", "writes")
+    __slots__ = ()
 
     # ndarray + Tensor must reach Tensor.__radd__ instead of looping over the array's elements.
     __array_ufunc__ = None
-
-    data: Array
-    grad: Array | None
-    op: ops.Op | None
-    requires_grad: bool
-    writes: int  # in-place writes so far: backward refuses to use values that were written over
 
     def __init__(self, data: Any, requires_grad: bool = False):
         self.data = np.asarray(data.data if isinstance(data, Tensor) else data)
@@ -141,25 +113,7 @@ class Tensor:
                 "backward: this tensor does not require a gradient: no input had requires_grad=True, "
                 "or it was computed under no_grad()"
             )
-        pending: dict[int, Array] = {id(self): self._first_gradient(gradient)}
-        for tensor in reversed(topological_order(self)):
-            g = pending.pop(id(tensor))
-            op = tensor.op
-            if op is None:
-                tensor._accumulate(g)
-                continue
-            for position, x in enumerate(op.inputs):
-                if isinstance(x, Tensor) and x.writes != op.writes[position]:
-                    raise RuntimeError(
-                        f"backward: {op.name} used a tensor of shape {x.shape} that was written in place afterwards; "
-                        "its gradients would be wrong: write into a copy instead"
-                    )
-                if isinstance(x, Tensor) and x.requires_grad:
-                    contribution = op.gradient(position, g, x.data)
-                    before = pending.get(id(x))
-                    pending[id(x)] = contribution if before is None else before + contribution
-            if not retain_graph:
-                op.release()
+        tape.backward(self, self._first_gradient(gradient), retain_graph)
 
     def _first_gradient(self, gradient: Any) -> Array:
         if gradient is None:
@@ -173,13 +127,6 @@ class Tensor:
         if array.shape != self.shape:
             raise ValueError(f"backward: gradient has shape {array.shape}, the tensor has {self.shape}")
         return array
-
-    def _accumulate(self, g: Array) -> None:
-        """Add g to .grad. The first gradient is copied unless it is fresh memory of its own."""
-        if self.grad is not None:
-            self.grad = self.grad + g
-        else:
-            self.grad = g if g.base is None and g.flags.writeable and g.flags.c_contiguous else np.array(g)
 
     # Arithmetic. Add, Multiply, Divide, Power and Matmul are ops; everything else is derived from them in one line.
 
@@ -396,43 +343,12 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
     result.grad = None
     result.op = None
     result.writes = 0
-    result.requires_grad = _recording.get() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+    result.requires_grad = tape.recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
     if result.requires_grad:
         op.inputs = inputs
         op.writes = [x.writes if isinstance(x, Tensor) else 0 for x in inputs]
         result.op = op
     return result
-
-
-def topological_order(root: Tensor) -> list[Tensor]:
-    """List `root` and every tensor it depends on through gradients, each after all that it was computed from.
-
-    Iterative: a chain of any length fits, where recursion would end at Python's limit.
-
-    Raises:
-        RuntimeError: part of the graph was freed by an earlier `backward`.
-    """
-    order: list[Tensor] = []
-    seen: set[int] = set()
-    stack: list[tuple[Tensor, bool]] = [(root, False)]
-    while stack:
-        tensor, inputs_are_listed = stack.pop()
-        if inputs_are_listed:
-            order.append(tensor)
-            continue
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        stack.append((tensor, True))
-        if tensor.op is None:
-            continue
-        if tensor.op.released:
-            raise RuntimeError(
-                "backward: this graph was used by an earlier backward(), which freed what its ops had saved; "
-                "call the first one as backward(retain_graph=True), or compute the result again"
-            )
-        stack.extend((x, False) for x in tensor.op.inputs if isinstance(x, Tensor) and x.requires_grad)
-    return order
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from minigrad.errors import NonFiniteLossError
 from minigrad.loader import DataLoader
 from minigrad.nn import Module
 from minigrad.optim import Optimizer
-from minigrad.tensor import no_grad
+from minigrad.tape import no_grad
 
 
 def train(

@@ -9,7 +9,7 @@ import pytest
 import minigrad
 from minigrad import kernels
 from minigrad.datasets import FILES, ImageDataset, mnist
-from minigrad.tensor import _recording
+from minigrad.tape import recording
 
 
 def pytest_addoption(parser):
@@ -23,7 +23,7 @@ def _nothing_leaks():
     threads = kernels.get_num_threads()
     yield
     assert kernels.current_mode() == "compiled", "the test left kernels in Python mode"
-    assert _recording.get(), "the test left no_grad() on"
+    assert recording(), "the test left no_grad() on"
     assert kernels.get_num_threads() == threads, "the test left the number of threads changed"
 
 

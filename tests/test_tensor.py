@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from minigrad import functional as F
 from minigrad import gradcheck, no_grad
-from minigrad.tensor import Tensor, apply, as_tensor, topological_order
+from minigrad.tape import topological_order
+from minigrad.tensor import Tensor, apply, as_tensor
 
 FLOATS = hnp.arrays(np.float64, hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), elements=st.floats(0.5, 2.0))
 

@@ -1,0 +1,134 @@
+"""The tape: how a result remembers what it was computed from, and how gradients walk back along those memories.
+
+Each result keeps the op that made it, and the op keeps its inputs. `backward` visits them in reverse topological order,
+so that a node passes its gradient on only when all its users have added their share.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+
+from minigrad import ops
+
+Array = np.ndarray
+
+_recording: ContextVar[bool] = ContextVar("minigrad_recording", default=True)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without remembering: inside the block no result requires a gradient. Also works as a decorator.
+
+    Example:
+        >>> from minigrad import Tensor
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> with no_grad():
+        ...     print((w * 2).requires_grad)
+        False
+    """
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def recording() -> bool:
+    """Return False inside a `no_grad` block."""
+    return _recording.get()
+
+
+class Node:
+    """What the tape knows of a tensor.
+
+    Attributes:
+        data: the values.
+        grad: after `backward`, the gradient of a leaf.
+        requires_grad: True if a gradient flows here.
+        op: the `Op` that computed the values, None for a leaf.
+        writes: in-place writes so far; `backward` refuses to use values that were written over.
+    """
+
+    __slots__ = ("__weakref__", "data", "grad", "op", "requires_grad", "writes")
+
+    data: Array
+    grad: Array | None
+    op: ops.Op | None
+    requires_grad: bool
+    writes: int
+
+
+def backward(root: Node, gradient: Array, retain_graph: bool = False) -> None:
+    """Add the gradients of all leaves below `root` to their `.grad`, given the gradient of root itself.
+
+    Raises:
+        RuntimeError: part of the graph was freed by an earlier `backward`, or a value in it was written over.
+    """
+    pending: dict[int, Array] = {id(root): gradient}
+    for node in reversed(topological_order(root)):
+        g = pending.pop(id(node))
+        if node.op is None:
+            accumulate(node, g)
+            continue
+        for x, contribution in input_gradients(node.op, g):
+            before = pending.get(id(x))
+            pending[id(x)] = contribution if before is None else before + contribution
+        if not retain_graph:
+            node.op.release()
+
+
+def input_gradients(op: ops.Op, g: Array) -> Iterator[tuple[Node, Array]]:
+    """Yield each input of the op that requires a gradient, with the gradient that g, the result's, gives it.
+
+    Raises:
+        RuntimeError: an input was written in place since forward.
+    """
+    for position, x in enumerate(op.inputs):
+        if isinstance(x, Node) and x.writes != op.writes[position]:
+            raise RuntimeError(
+                f"backward: {op.name} used a tensor of shape {x.data.shape} that was written in place afterwards; "
+                "its gradients would be wrong: write into a copy instead"
+            )
+        if isinstance(x, Node) and x.requires_grad:
+            yield x, op.gradient(position, g, x.data)
+
+
+def accumulate(leaf: Node, g: Array) -> None:
+    """Add g to the leaf's .grad. The first gradient is copied unless it is fresh memory of its own."""
+    if leaf.grad is not None:
+        leaf.grad = leaf.grad + g
+    else:
+        leaf.grad = g if g.base is None and g.flags.writeable and g.flags.c_contiguous else np.array(g)
+
+
+def topological_order(root: Node) -> list[Node]:
+    """List `root` and every tensor it depends on through gradients, each after all that it was computed from.
+
+    Iterative: a chain of any length fits, where recursion would end at Python's limit.
+
+    Raises:
+        RuntimeError: part of the graph was freed by an earlier `backward`.
+    """
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(root, False)]
+    while stack:
+        node, inputs_are_listed = stack.pop()
+        if inputs_are_listed:
+            order.append(node)
+            continue
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        stack.append((node, True))
+        if node.op is None:
+            continue
+        if node.op.released:
+            raise RuntimeError(
+                "backward: this graph was used by an earlier backward(), which freed what its ops had saved; "
+                "call the first one as backward(retain_graph=True), or compute the result again"
+            )
+        stack.extend((x, False) for x in node.op.inputs if isinstance(x, Node) and x.requires_grad)
+    return order
