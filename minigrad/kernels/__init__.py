@@ -10,10 +10,12 @@ from minigrad.kernels.elementwise import gather_batch, relu_forward, relu_grad
 from minigrad.kernels.matmul import matmul_rows, matmul_transposed, sum_rows
 from minigrad.kernels.pool import max_pool2d_forward, max_pool2d_grad
 from minigrad.kernels.threads import get_num_threads, set_num_threads
+from minigrad.kernels.trace import Trace, trace
 
 __all__ = [
     "TABLE",
     "Kernel",
+    "Trace",
     "conv2d_forward",
     "conv2d_grad_input",
     "conv2d_grad_weight",
@@ -29,5 +31,6 @@ __all__ = [
     "set_num_threads",
     "sum_rows",
     "threads",
+    "trace",
     "use",
 ]

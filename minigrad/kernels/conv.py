@@ -2,11 +2,12 @@
 
 Arrays here have the batch innermost: an image tensor of shape (N, C, H, W) arrives as an array (C, H, W, N). Whatever the
 kernel size, the inner loops then run over contiguous images, which is what vector units want. With stride 1 a whole
-row of columns and images is one contiguous run; with a larger stride each column is a run of its own.
+row of columns and images is one contiguous *run*; with a larger stride each column is a run of its own.
 
-A *tap* is one position of a filter: a channel, a kernel row and a kernel column. The inner loops take two filters (or
-two channels) and up to four taps at once: eight multiply-adds for six loads and two stores, where one filter and one tap
-would give one multiply-add for two loads and a store.
+A *tap* is one position of a filter: a channel, a kernel row and a kernel column. A *tile* is a block of results, six
+filters by four vectors of images, that stays in registers while all taps are added to it: 24 multiply-adds for four loads
+and six weights, and one store at the end. (Six times four, since a core with AVX-512 has 32 vector registers.) The gradient
+of the input is the same sum with the two sides exchanged, and uses the same tile.
 
 Padding was added before and is cut off after, at the edge of the op: these loops never ask where the border is.
 """
@@ -15,12 +16,10 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
+from minigrad.kernels.vector import fma, lane_sum, lanes, load, splat, store
 
-
-@helper
-def _join_columns(x):
-    """(C, H, W, N) -> (C, H, W * N), without a copy."""
-    return x.reshape((x.shape[0], x.shape[1], x.shape[2] * x.shape[3]))
+TILE = 6
+"""Filters (or channels) of a tile."""
 
 
 @helper
@@ -32,168 +31,295 @@ def _runs(columns, images, stride):
 
 
 @helper
-def _add_rows(target0, target1, step, rows, source_step, a, b, runs, length):
-    """target0 += sum of a[k] * rows[k] and target1 += sum of b[k] * rows[k], for four source rows, run by run."""
-    a0, a1, a2, a3 = a
-    b0, b1, b2, b3 = b
-    r0, r1, r2, r3 = rows
-    for run in range(runs):
-        # Slice first, then index with the loop variable: a computed index would be checked for wrap-around each time.
-        t0, t1 = target0[run * step :], target1[run * step :]
-        s0, s1, s2, s3 = (
-            r0[run * source_step :],
-            r1[run * source_step :],
-            r2[run * source_step :],
-            r3[run * source_step :],
-        )
-        for m in range(length):
-            t0[m] += a0 * s0[m] + a1 * s1[m] + a2 * s2[m] + a3 * s3[m]
-            t1[m] += b0 * s0[m] + b1 * s1[m] + b2 * s2[m] + b3 * s3[m]
+def _load4(x, at):
+    width = lanes(x)
+    return load(x, at), load(x, at + width), load(x, at + 2 * width), load(x, at + 3 * width)
 
 
 @helper
-def _add_row(target0, target1, step, row, source_step, a, b, runs, length):
-    """target0 += a * row and target1 += b * row, run by run: what is left when the taps do not divide by four."""
-    for run in range(runs):
-        t0, t1, s = target0[run * step :], target1[run * step :], row[run * source_step :]
-        for m in range(length):
-            t0[m] += a * s[m]
-            t1[m] += b * s[m]
+def _fma4(a, x, c):
+    """Return c + a * x for four vectors and one number."""
+    x0, x1, x2, x3 = x
+    c0, c1, c2, c3 = c
+    a = splat(a)
+    return fma(a, x0, c0), fma(a, x1, c1), fma(a, x2, c2), fma(a, x3, c3)
 
 
 @helper
-def _tap_row(x, c0, h0, tap, w, dilation_h, dilation_w, images):
-    """Return the input row that tap number `tap` of a filter meets, when its first tap stands at channel c0, row h0."""
-    kernel_h, kernel_w = w.shape[2:]
-    channel, i, j = tap // (kernel_h * kernel_w), tap // kernel_w % kernel_h, tap % kernel_w
-    return x[c0 + channel, h0 + i * dilation_h, j * dilation_w * images :]
+def _store4(x, at, c):
+    width = lanes(x)
+    c0, c1, c2, c3 = c
+    store(x, at, c0)
+    store(x, at + width, c1)
+    store(x, at + 2 * width, c2)
+    store(x, at + 3 * width, c3)
+
+
+@helper
+def _splat4(value):
+    v = splat(value)
+    return v, v, v, v
+
+
+@helper
+def _wide_tile(x, at, sources, taps, w, b, out, places, m):
+    """Six filters by four vectors: out[places[s] + m ...] = b[s] + sum over taps of w[tap, s] * x[at + the tap's place ...].
+
+    sources: for each row of taps, where it begins in x and in w   taps: how many a row has, the first's place in w, and
+    the step from one to the next in x and in w
+    """
+    count, first, step, w_step = taps
+    c0, c1, c2, c3, c4, c5 = _splat4(b[0]), _splat4(b[1]), _splat4(b[2]), _splat4(b[3]), _splat4(b[4]), _splat4(b[5])
+    for row in range(sources.shape[0]):
+        p, t = at + sources[row, 0], first + sources[row, 1]
+        for _ in range(count):
+            v = _load4(x, p)
+            c0, c1, c2 = _fma4(w[t], v, c0), _fma4(w[t + 1], v, c1), _fma4(w[t + 2], v, c2)
+            c3, c4, c5 = _fma4(w[t + 3], v, c3), _fma4(w[t + 4], v, c4), _fma4(w[t + 5], v, c5)
+            p += step
+            t += w_step
+    _store4(out, places[0] + m, c0)
+    _store4(out, places[1] + m, c1)
+    _store4(out, places[2] + m, c2)
+    _store4(out, places[3] + m, c3)
+    _store4(out, places[4] + m, c4)
+    _store4(out, places[5] + m, c5)
+
+
+@helper
+def _narrow_tile(x, at, sources, taps, w, b, out, places, m):
+    """Six filters by one vector: what is left of a run when four vectors no longer fit."""
+    count, first, step, w_step = taps
+    c0, c1, c2, c3, c4, c5 = splat(b[0]), splat(b[1]), splat(b[2]), splat(b[3]), splat(b[4]), splat(b[5])
+    for row in range(sources.shape[0]):
+        p, t = at + sources[row, 0], first + sources[row, 1]
+        for _ in range(count):
+            v = load(x, p)
+            c0, c1, c2 = fma(splat(w[t]), v, c0), fma(splat(w[t + 1]), v, c1), fma(splat(w[t + 2]), v, c2)
+            c3, c4, c5 = fma(splat(w[t + 3]), v, c3), fma(splat(w[t + 4]), v, c4), fma(splat(w[t + 5]), v, c5)
+            p += step
+            t += w_step
+    store(out, places[0] + m, c0)
+    store(out, places[1] + m, c1)
+    store(out, places[2] + m, c2)
+    store(out, places[3] + m, c3)
+    store(out, places[4] + m, c4)
+    store(out, places[5] + m, c5)
+
+
+@helper
+def _short_tile(x, at, sources, taps, w, b, out, places, m, length):
+    """The same sum, number by number, for a run shorter than a vector."""
+    count, first, step, w_step = taps
+    for s in range(TILE):
+        for k in range(length):
+            total = b[s]
+            for row in range(sources.shape[0]):
+                p, t = at + k + sources[row, 0], first + sources[row, 1] + s
+                for tap in range(count):
+                    total += w[t + tap * w_step] * x[p + tap * step]
+            out[places[s] + m + k] = total
+
+
+@helper
+def _correlate_run(x, at, sources, taps, w, b, out, places, start, length):
+    """Compute one run of every filter. The last vector may overlap the one before: it stores the same numbers again.
+
+    Tiles of filters change fastest: what they read of x is then still in the cache.
+    """
+    width = lanes(out)
+    whole = length - length % (4 * width)
+    for m in range(0, whole, 4 * width):
+        for tile in range(w.shape[0]):
+            _wide_tile(x, at + m, sources, taps, w[tile], b[tile], out, places[tile], start + m)
+    for m in range(whole, length, width):
+        for tile in range(w.shape[0]):
+            if length < width:
+                _short_tile(x, at, sources, taps, w[tile], b[tile], out, places[tile], start, length)
+            else:
+                last = min(m, length - width)
+                _narrow_tile(x, at + last, sources, taps, w[tile], b[tile], out, places[tile], start + last)
+
+
+@helper
+def _places(groups, in_group, plane):
+    """Return where the filters' results begin, one row of six a tile. A place beyond a group's last filter repeats it."""
+    tiles = (in_group + TILE - 1) // TILE
+    places = np.empty((groups * tiles, TILE), np.int64)
+    for tile in range(groups * tiles):
+        for s in range(TILE):
+            places[tile, s] = (tile // tiles * in_group + min(tile % tiles * TILE + s, in_group - 1)) * plane
+    return places
 
 
 @kernel
 def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, out):
-    """Correlate images with filters, two filters and one output row a task.
+    """Correlate images with filters, one output row of one group a task.
 
-    x: (C, H, W, N)   w: (F, C / groups, KH, KW)   b: (F,)   out: (F, OH, OW, N), overwritten
+    x: (C, H, W, N)   w: (F, C / groups, KH, KW)   b: (F,)   out: (F, OH, OW, N), overwritten; all C-contiguous
     """
     filters, channels, kernel_h, kernel_w = w.shape
+    height, row = x.shape[1], x.shape[2] * x.shape[3]
     out_h, out_w, images = out.shape[1:]
-    x, out = _join_columns(x), _join_columns(out)
     runs, length, step = _runs(out_w, images, stride_w)
+    in_group = filters // groups
+    tiles = (in_group + TILE - 1) // TILE
     taps = channels * kernel_h * kernel_w
-    group_filters = filters // groups
-    pairs = (group_filters + 1) // 2
+    places = _places(groups, in_group, out_h * out_w * images)
 
-    for task in prange(groups * pairs * out_h):
-        oh = task % out_h
-        group = task // out_h // pairs
-        f0 = group * group_filters + task // out_h % pairs * 2
-        f1 = min(f0 + 1, (group + 1) * group_filters - 1)
-        row0 = out[f0, oh]
-        row1 = out[f1, oh] if f1 > f0 else np.empty_like(row0)  # an odd last filter has a partner that is thrown away
-        row0[:] = b[f0]
-        row1[:] = b[f1]
-        w0, w1 = w[f0].reshape(-1), w[f1].reshape(-1)
-        c0, h0 = group * channels, oh * stride_h
+    # The six filters of a tile side by side: packed[tile, tap * 6 + s]. Beyond a group's last filter, the last again.
+    packed, biases = np.empty((groups * tiles, taps * TILE), w.dtype), np.empty((groups * tiles, TILE), w.dtype)
+    for tile in range(groups * tiles):
+        for s in range(TILE):
+            f = tile // tiles * in_group + min(tile % tiles * TILE + s, in_group - 1)
+            weights = w[f].reshape(-1)
+            biases[tile, s] = b[f]
+            for t in range(taps):
+                packed[tile, t * TILE + s] = weights[t]
 
-        whole = taps - taps % 4
-        for t in range(0, whole, 4):
-            rows = (
-                _tap_row(x, c0, h0, t, w, dilation_h, dilation_w, images),
-                _tap_row(x, c0, h0, t + 1, w, dilation_h, dilation_w, images),
-                _tap_row(x, c0, h0, t + 2, w, dilation_h, dilation_w, images),
-                _tap_row(x, c0, h0, t + 3, w, dilation_h, dilation_w, images),
-            )
-            a0, a1 = (w0[t], w0[t + 1], w0[t + 2], w0[t + 3]), (w1[t], w1[t + 1], w1[t + 2], w1[t + 3])
-            _add_rows(row0, row1, length, rows, step, a0, a1, runs, length)
-        for t in range(whole, taps):
-            row = _tap_row(x, c0, h0, t, w, dilation_h, dilation_w, images)
-            _add_row(row0, row1, length, row, step, w0[t], w1[t], runs, length)
+    sources = np.empty((channels * kernel_h, 2), np.int64)
+    for c in range(channels):
+        for i in range(kernel_h):
+            sources[c * kernel_h + i, 0] = (c * height + i * dilation_h) * row
+            sources[c * kernel_h + i, 1] = (c * kernel_h + i) * kernel_w * TILE
+    steps = (kernel_w, 0, dilation_w * images, TILE)
+
+    x_flat, out_flat = x.reshape(-1), out.reshape(-1)
+    for task in prange(groups * out_h):
+        group, oh = task // out_h, task % out_h
+        own = slice(group * tiles, (group + 1) * tiles)
+        for run in range(runs):
+            at = (group * channels * height + oh * stride_h) * row + run * step
+            start = oh * out_w * images + run * length
+            _correlate_run(x_flat, at, sources, steps, packed[own], biases[own], out_flat, places[own], start, length)
 
 
 @kernel
 def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, grad_x):
-    """Gather the gradient of each input row from the output rows it took part in, two channels and one row a task.
+    """Gather the gradient of each input place from the output places it took part in, one input row of one group a task.
 
-    g: (F, OH, OW, N)   w: (F, C / groups, KH, KW)   grad_x: (C, H, W, N), overwritten
+    g: (F, OH, OW, N)   w: (F, C / groups, KH, KW)   grad_x: (C, H, W, N), overwritten; all C-contiguous
     """
     filters, channels, kernel_h, kernel_w = w.shape
     out_h, out_w, images = g.shape[1:]
-    height = grad_x.shape[1]
-    g, grad_x = _join_columns(g), _join_columns(grad_x)
-    runs, length, step = _runs(out_w, images, stride_w)
-    group_filters = filters // groups
-    pairs = (channels + 1) // 2
+    height, columns = grad_x.shape[1:3]
+    in_group = filters // groups
+    tiles = (channels + TILE - 1) // TILE
+    taps = kernel_h * kernel_w
+    places = _places(groups, channels, height * columns * images)
 
-    for task in prange(groups * pairs * height):
-        ih = task % height
-        group = task // height // pairs
-        c0 = task // height % pairs * 2
-        c1 = min(c0 + 1, channels - 1)
-        row0 = grad_x[group * channels + c0, ih]
-        row1 = grad_x[group * channels + c1, ih] if c1 > c0 else np.empty_like(row0)
-        row0[:] = 0
-        row1[:] = 0
+    # The six channels of a tile side by side: packed[tile, (f * KH * KW + tap) * 6 + s].
+    packed, zeros = np.empty((groups * tiles, in_group * taps * TILE), w.dtype), np.zeros((tiles, TILE), w.dtype)
+    for tile in range(groups * tiles):
+        for f in range(in_group):
+            for s in range(TILE):
+                weights = w[tile // tiles * in_group + f, min(tile % tiles * TILE + s, channels - 1)].reshape(-1)
+                for t in range(taps):
+                    packed[tile, (f * taps + t) * TILE + s] = weights[t]
 
-        # The output rows that this input row took part in: of filter f[s], through kernel row i[s], at output row oh[s].
-        sources = 0
-        f, i, oh = np.empty((3, group_filters * kernel_h), np.int64)
-        for filter_ in range(group * group_filters, (group + 1) * group_filters):
-            for kernel_row in range(kernel_h):
-                top = ih - kernel_row * dilation_h
+    g_flat, grad_flat = g.reshape(-1), grad_x.reshape(-1)
+    for task in prange(groups * height):
+        group, ih = task // height, task % height
+        own = slice(group * tiles, (group + 1) * tiles)
+
+        # The output rows that this input row took part in, through which row of each filter.
+        sources, count = np.empty((in_group * kernel_h, 2), np.int64), 0
+        for f in range(in_group):
+            for i in range(kernel_h):
+                top = ih - i * dilation_h
                 if top >= 0 and top % stride_h == 0 and top // stride_h < out_h:
-                    f[sources], i[sources], oh[sources] = filter_, kernel_row, top // stride_h
-                    sources += 1
+                    sources[count, 0] = ((group * in_group + f) * out_h + top // stride_h) * out_w * images
+                    sources[count, 1] = (f * kernel_h + i) * kernel_w * TILE
+                    count += 1
+        sources = sources[:count]
 
-        whole = sources - sources % 4
-        for j in range(kernel_w):
-            target0, target1 = row0[j * dilation_w * images :], row1[j * dilation_w * images :]
-            w0, w1 = w[:, c0, :, j], w[:, c1, :, j]
-            for s in range(0, whole, 4):
-                p, q, r = s + 1, s + 2, s + 3
-                rows = (g[f[s], oh[s]], g[f[p], oh[p]], g[f[q], oh[q]], g[f[r], oh[r]])
-                a0 = (w0[f[s], i[s]], w0[f[p], i[p]], w0[f[q], i[q]], w0[f[r], i[r]])
-                a1 = (w1[f[s], i[s]], w1[f[p], i[p]], w1[f[q], i[q]], w1[f[r], i[r]])
-                _add_rows(target0, target1, step, rows, length, a0, a1, runs, length)
-            for s in range(whole, sources):
-                a0, a1 = w0[f[s], i[s]], w1[f[s], i[s]]
-                _add_row(target0, target1, step, g[f[s], oh[s]], length, a0, a1, runs, length)
+        for iw in range(columns):
+            # Likewise the output columns: those of kernel columns first, first + jump, ...
+            first, jump, found = 0, 1, 0
+            for j in range(kernel_w):
+                left = iw - j * dilation_w
+                if left >= 0 and left % stride_w == 0 and left // stride_w < out_w:
+                    first = j if found == 0 else first
+                    jump = j - first if found == 1 else jump
+                    found += 1
+            at = (iw - first * dilation_w) // stride_w * images
+            steps = (found, first * TILE, -(jump * dilation_w // stride_w) * images, jump * TILE)
+            start = (ih * columns + iw) * images
+            _correlate_run(g_flat, at, sources, steps, packed[own], zeros, grad_flat, places[own], start, images)
+
+
+@helper
+def _fma5(a, x, c):
+    """Return c + a * x for five vectors and one more."""
+    x0, x1, x2, x3, x4 = x
+    c0, c1, c2, c3, c4 = c
+    return fma(a, x0, c0), fma(a, x1, c1), fma(a, x2, c2), fma(a, x3, c3), fma(a, x4, c4)
 
 
 @kernel
 def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups, grad_w):
-    """Sum, for each weight, input times gradient over all places and images: two filters and one kernel row a task.
+    """Sum, for each weight, input times gradient over all places and images: three filters and five taps a task.
 
     Every weight belongs to one task, so there are no partial sums and the thread count cannot change a bit.
 
-    x: (C, H, W, N)   g: (F, OH, OW, N)   grad_w: (F, C / groups, KH, KW), overwritten
+    x: (C, H, W, N)   g: (F, OH, OW, N)   grad_w: (F, C / groups, KH, KW), overwritten; all C-contiguous
     """
     filters, channels, kernel_h, kernel_w = grad_w.shape
+    height, row = x.shape[1], x.shape[2] * x.shape[3]
     out_h, out_w, images = g.shape[1:]
-    x, g = _join_columns(x), _join_columns(g)
     runs, length, step = _runs(out_w, images, stride_w)
-    group_filters = filters // groups
-    pairs = (group_filters + 1) // 2
+    in_group = filters // groups
+    taps = channels * kernel_h * kernel_w
+    triples, fives = (in_group + 2) // 3, (taps + 4) // 5
 
-    for task in prange(groups * pairs * channels * kernel_h):
-        i = task % kernel_h
-        c = task // kernel_h % channels
-        pair = task // kernel_h // channels
-        group = pair // pairs
-        f0 = group * group_filters + pair % pairs * 2
-        f1 = min(f0 + 1, (group + 1) * group_filters - 1)
-        for j0 in range(0, kernel_w, 2):
-            j1 = min(j0 + 1, kernel_w - 1)
-            s00 = s01 = s10 = s11 = grad_w.dtype.type(0)
-            for oh in range(out_h):
-                row = x[group * channels + c, oh * stride_h + i * dilation_h]
-                row0, row1 = row[j0 * dilation_w * images :], row[j1 * dilation_w * images :]
-                for run in range(runs):
-                    x0, x1 = row0[run * step :], row1[run * step :]
-                    g0, g1 = g[f0, oh, run * length :], g[f1, oh, run * length :]
-                    for m in range(length):
-                        s00 += g0[m] * x0[m]
-                        s01 += g0[m] * x1[m]
-                        s10 += g1[m] * x0[m]
-                        s11 += g1[m] * x1[m]
-            grad_w[f0, c, i, j0], grad_w[f0, c, i, j1] = s00, s01
-            grad_w[f1, c, i, j0], grad_w[f1, c, i, j1] = s10, s11
+    places = np.empty(taps, np.int64)  # where each tap begins in x
+    for t in range(taps):
+        c, i, j = t // (kernel_h * kernel_w), t // kernel_w % kernel_h, t % kernel_w
+        places[t] = (c * height + i * dilation_h) * row + j * dilation_w * images
+
+    x_flat, g_flat, grad = x.reshape(-1), g.reshape(-1), grad_w.reshape((filters, taps))
+    width = lanes(grad)
+    whole = length - length % width
+    for task in prange(groups * triples * fives):
+        group = task // fives // triples
+        f0, f_last = group * in_group + task // fives % triples * 3, (group + 1) * in_group - 1
+        f1, f2 = min(f0 + 1, f_last), min(f0 + 2, f_last)
+        t0 = task % fives * 5
+        t1, t2, t3, t4 = min(t0 + 1, taps - 1), min(t0 + 2, taps - 1), min(t0 + 3, taps - 1), min(t0 + 4, taps - 1)
+        p0, p1, p2, p3, p4 = places[t0], places[t1], places[t2], places[t3], places[t4]
+        zero = splat(grad.dtype.type(0))
+        s0 = s1 = s2 = (zero, zero, zero, zero, zero)
+        for oh in range(out_h):
+            for run in range(runs):
+                at = (group * channels * height + oh * stride_h) * row + run * step
+                q = oh * out_w * images + run * length
+                plane = out_h * out_w * images
+                for m in range(0, whole, width):
+                    p = at + m
+                    v = (
+                        load(x_flat, p + p0),
+                        load(x_flat, p + p1),
+                        load(x_flat, p + p2),
+                        load(x_flat, p + p3),
+                        load(x_flat, p + p4),
+                    )
+                    s0 = _fma5(load(g_flat, f0 * plane + q + m), v, s0)
+                    s1 = _fma5(load(g_flat, f1 * plane + q + m), v, s1)
+                    s2 = _fma5(load(g_flat, f2 * plane + q + m), v, s2)
+        for f, s in ((f0, s0), (f1, s1), (f2, s2)):
+            v0, v1, v2, v3, v4 = s
+            grad[f, t0], grad[f, t1], grad[f, t2] = lane_sum(v0), lane_sum(v1), lane_sum(v2)
+            grad[f, t3], grad[f, t4] = lane_sum(v3), lane_sum(v4)
+
+        # What is left of each run when a vector no longer fits.
+        if whole < length:
+            for f in range(f0, f2 + 1):
+                for t in range(t0, t4 + 1):
+                    total = grad.dtype.type(0)
+                    for oh in range(out_h):
+                        for run in range(runs):
+                            p = (group * channels * height + oh * stride_h) * row + run * step + places[t]
+                            q = ((f * out_h + oh) * out_w) * images + run * length
+                            for m in range(whole, length):
+                                total += g_flat[q + m] * x_flat[p + m]
+                    grad[f, t] += total
