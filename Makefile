@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint course test-notebooks parity bench test-floor dist clean
+.PHONY: demo test lint course test-notebooks parity bench gradcheck kill-and-resume test-floor dist clean
 
 demo: $(VENV)/.core ## train, prune and fine-tune LeNet on MNIST; writes runs/demo
 	$(BIN)/minigrad demo
@@ -29,6 +29,12 @@ parity: $(VENV)/.parity ## compare with PyTorch
 
 bench: $(VENV)/.bench ## time against PyTorch
 	$(BIN)/python benchmarks/train.py
+
+gradcheck: $(VENV)/.test ## check every op's gradients in every way; prints the matrix and writes docs/gradcheck.md
+	$(BIN)/python -m tools.gradcheck_matrix
+
+kill-and-resume: $(VENV)/.core ## kill a training run 20 times and compare its end with an undisturbed one
+	$(BIN)/python tools/kill_and_resume.py --points 20
 
 test-floor: ## the suite on the oldest supported dependencies
 	test -x $(VENV)-floor/bin/python || $(PYTHON) -m venv $(VENV)-floor

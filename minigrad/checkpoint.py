@@ -4,9 +4,11 @@ The same arrays and metadata give the same bytes: metadata is one key of sorted 
 order of several.
 """
 
+import glob
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     target = Path(path).resolve()
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -46,6 +48,16 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         if isinstance(error, OSError):  # name the file that was asked for, not the temporary one
             raise type(error)(error.errno, f"cannot write: {error.strerror}", str(path)) from None
         raise
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """Delete the temporary files of writers of `path` that were killed while they wrote.
+
+    Only for a file with a single writer: another one, still at work, would lose its temporary file, and fail.
+    """
+    target = Path(path).resolve()
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -80,14 +92,31 @@ def save_checkpoint(path: str | Path, model: Module, /, **metadata: Any) -> None
         OSError: the file cannot be written.
         TypeError: metadata holds something else.
     """
-    note = json.dumps({**metadata, "architecture": type(model).__name__}, sort_keys=True, default=_as_json)
-    write_atomically(path, to_safetensors(model.state_dict(), metadata={METADATA_KEY: note}))
+    write_checkpoint(path, model.state_dict(), {**metadata, "architecture": type(model).__name__})
+
+
+def write_checkpoint(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
+    """Write arrays by name, and metadata, as a safetensors file: what `read_checkpoint` reads.
+
+    Raises:
+        OSError, TypeError: as `save_checkpoint`.
+    """
+    write_atomically(path, to_safetensors(dict(arrays), metadata={METADATA_KEY: to_json(metadata)}))
+
+
+def to_json(metadata: Any) -> str:
+    """Return metadata as JSON with sorted keys; NumPy's numbers count as numbers.
+
+    Raises:
+        TypeError: metadata holds something that JSON cannot.
+    """
+    return json.dumps(metadata, sort_keys=True, default=_as_json)
 
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"save_checkpoint: metadata holds {type(value).__name__}, which JSON cannot")
+    raise TypeError(f"checkpoint: metadata holds {type(value).__name__}, which JSON cannot")
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:

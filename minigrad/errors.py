@@ -1,4 +1,4 @@
-"""Errors about files and runs: each message is one sentence that names the file and what was expected."""
+"""Errors about files and runs: each message names the file or the op, and what was expected."""
 
 
 class DatasetError(ValueError):
@@ -11,3 +11,7 @@ class CheckpointError(ValueError):
 
 class NonFiniteLossError(ArithmeticError):
     """Training met a loss that is NaN or infinite."""
+
+
+class AnomalyError(ArithmeticError):
+    """An op computed NaN or infinity inside `detect_anomaly()`."""

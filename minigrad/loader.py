@@ -23,6 +23,7 @@ class DataLoader:
 
     Attributes:
         epoch: number of the next pass, counted from 0. Set it to resume.
+        step: batches that the next pass leaves out, since they are done already; 0 after that.
 
     Yields:
         (x, targets): x of shape (N, ...), batch-innermost in memory; targets (N,).
@@ -43,7 +44,7 @@ class DataLoader:
             raise ValueError(f"DataLoader: batch_size is {batch_size}, expected 1 or more")
         self.images, self.labels = np.ascontiguousarray(images), np.asarray(labels)
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.epoch = 0
+        self.epoch, self.step = 0, 0
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -55,8 +56,8 @@ class DataLoader:
         return np.random.default_rng([self.seed, epoch]).permutation(count) if self.shuffle else np.arange(count)
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
-        order = self.order(self.epoch)
-        self.epoch += 1
+        order = self.order(self.epoch)[self.step * self.batch_size :]
+        self.epoch, self.step = self.epoch + 1, 0
         return self.batches(order)
 
     def batches(self, order: Array) -> Iterator[tuple[Array, Array]]:

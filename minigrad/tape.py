@@ -7,6 +7,8 @@ so that a node passes its gradient on only when all its users have added their s
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,14 @@ def no_grad() -> Iterator[None]:
         ...     print((w * 2).requires_grad)
         False
     """
-    token = _recording.set(False)
+    with set_recording(False):
+        yield
+
+
+@contextmanager
+def set_recording(on: bool) -> Iterator[None]:
+    """Switch recording on or off inside the block."""
+    token = _recording.set(on)
     try:
         yield
     finally:
@@ -38,6 +47,29 @@ def no_grad() -> Iterator[None]:
 def recording() -> bool:
     """Return False inside a `no_grad` block."""
     return _recording.get()
+
+
+class Observer:
+    """Sees each op that runs inside `with observing(observer):`. Subclasses override what they want to see."""
+
+    def forward(self, op: ops.Op, arrays: list[Any], settings: dict[str, Any], out: Array, seconds: float) -> None:
+        """`op` made `out` of `arrays` (None for an optional one that was left out)."""
+
+    def backward(self, op: ops.Op, position: int, g: Array, gradient: Array, seconds: float) -> None:
+        """`op` turned g, its result's gradient, into the gradient of `op.inputs[position]`."""
+
+
+observers: ContextVar[tuple[Observer, ...]] = ContextVar("minigrad_observers", default=())
+
+
+@contextmanager
+def observing(observer: Observer) -> Iterator[None]:
+    """Show every op of this thread to `observer`, forward and backward. Blocks nest: each observer sees all."""
+    token = observers.set((*observers.get(), observer))
+    try:
+        yield
+    finally:
+        observers.reset(token)
 
 
 class Node:
@@ -92,7 +124,16 @@ def input_gradients(op: ops.Op, g: Array) -> Iterator[tuple[Node, Array]]:
                 "its gradients would be wrong: write into a copy instead"
             )
         if isinstance(x, Node) and x.requires_grad:
-            yield x, op.gradient(position, g, x.data)
+            yield x, _observed_gradient(op, position, g, x) if observers.get() else op.gradient(position, g, x.data)
+
+
+def _observed_gradient(op: ops.Op, position: int, g: Array, x: Node) -> Array:
+    start = perf_counter()
+    gradient = op.gradient(position, g, x.data)
+    seconds = perf_counter() - start
+    for observer in observers.get():
+        observer.backward(op, position, g, gradient, seconds)
+    return gradient
 
 
 def accumulate(leaf: Node, g: Array) -> None:

@@ -6,6 +6,7 @@ memories is `tape.py`.
 
 from collections.abc import Callable
 from numbers import Real
+from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,8 @@ from minigrad import ops, tape
 from minigrad.tape import Array, Node
 
 Axis = int | tuple[int, ...] | None
+
+NUMPY_1 = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 
 
 class Tensor(Node):
@@ -108,14 +111,14 @@ class Tensor(Node):
             RuntimeError: nothing here requires a gradient; or the graph was freed by an earlier `backward`.
             ValueError: gradient is missing or has another shape.
         """
+        tape.backward(self, self._first_gradient(gradient), retain_graph)
+
+    def _first_gradient(self, gradient: Any) -> Array:
         if not self.requires_grad:
             raise RuntimeError(
                 "backward: this tensor does not require a gradient: no input had requires_grad=True, "
                 "or it was computed under no_grad()"
             )
-        tape.backward(self, self._first_gradient(gradient), retain_graph)
-
-    def _first_gradient(self, gradient: Any) -> Array:
         if gradient is None:
             if self.data.size != 1:
                 raise ValueError(
@@ -188,7 +191,13 @@ class Tensor(Node):
         return total / (self.size // total.size)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        """Largest value over `axis`; equal largest values share the gradient evenly."""
+        """Largest value over `axis`; equal largest values share the gradient evenly.
+
+        Raises:
+            ValueError: there is nothing to choose from.
+        """
+        if self.size == 0 and self.sum(axis).size:
+            raise ValueError(f"max: shape {self.shape} has no largest or smallest element over axis {axis}")
         return apply(ops.Max, self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
@@ -210,9 +219,15 @@ class Tensor(Node):
         return apply(ops.Reshape, self, shape=shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> "Tensor":
-        """Axes in another order, reversed if none is given. Takes numbers or one tuple of them, as NumPy does."""
+        """Axes in another order, reversed if none is given. Takes numbers or one tuple of them, as NumPy does.
+
+        Raises:
+            ValueError: an axis is missing, named twice, or does not exist.
+        """
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         order = tuple(order or range(self.ndim)[::-1])
+        if sorted(axis + self.ndim if axis < 0 else axis for axis in order) != list(range(self.ndim)):
+            raise ValueError(f"transpose: {order} does not name each axis once (x: {self.shape})")
         return apply(ops.Transpose, self, axes=order)
 
     def __getitem__(self, key: Any) -> "Tensor":
@@ -335,11 +350,18 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
     op = op_type()
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     result = object.__new__(Tensor)
+    start = perf_counter() if (observers := tape.observers.get()) else 0.0
     try:
         result.data = np.asarray(op.forward(*arrays, **settings))
     except (ValueError, IndexError) as error:  # NumPy's sentence, with the operation and the shapes that it leaves out
         shapes = ", ".join(f"{name}: {np.shape(x)}" for name, x in zip(op.arguments, arrays, strict=False))
         raise type(error)(f"{op.name}: {error} ({shapes})") from None
+    if NUMPY_1 and result.data.ndim == 0:
+        result.data = _keep_dtype(result.data, arrays)
+    if observers:
+        seconds = perf_counter() - start
+        for observer in observers:
+            observer.forward(op, arrays, settings, result.data, seconds)
     result.grad = None
     result.op = None
     result.writes = 0
@@ -349,6 +371,12 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
         op.writes = [x.writes if isinstance(x, Tensor) else 0 for x in inputs]
         result.op = op
     return result
+
+
+def _keep_dtype(number: Array, arrays: list[Any]) -> Array:
+    """Return a single number in its arguments' dtype: NumPy 1 makes float64 of a float32 and a Python number."""
+    dtypes = [x.dtype for x in arrays if x is not None and x.dtype.kind == "f"]
+    return number.astype(np.result_type(*dtypes)) if dtypes and number.dtype.kind == "f" else number
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:

@@ -3,16 +3,37 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from minigrad.errors import NonFiniteLossError
+from minigrad.functional import fusion
 from minigrad.loader import DataLoader
 from minigrad.nn import Module
 from minigrad.optim import Optimizer
 from minigrad.tape import no_grad
+
+
+@dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        epoch: number of the epoch it is in, counted from 0.
+        step: batches of this epoch that are done.
+        images: how many images they held.
+        loss_sum: sum of these images' losses.
+        losses: mean loss of each epoch before this one.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    images: int = 0
+    loss_sum: float = 0.0
+    losses: list[float] = field(default_factory=list)
 
 
 def train(
@@ -21,8 +42,9 @@ def train(
     loss_fn: Callable[..., Any],
     optimizer: Optimizer,
     after_step: Callable[[Any], Any] | None = None,
+    position: Position | None = None,
 ) -> float:
-    """Train a model for one epoch.
+    """Train a model for one epoch, or for what is left of it.
 
     Args:
         model: is changed in place.
@@ -30,19 +52,21 @@ def train(
         loss_fn: called as loss_fn(logits, targets), returns one number as a Tensor.
         optimizer: of the model's parameters.
         after_step: called with the model after every optimizer step; `SparsePruner.apply_` re-applies its masks here.
+        position: where to begin, by default where `loader` stands. It is moved on at every step, before `after_step`.
 
     Returns:
-        The mean loss over the epoch's images.
+        The mean loss over the epoch's images, including those that `position` counts already.
 
     Raises:
         NonFiniteLossError: the loss became NaN or infinite; the parameters are those from before that step.
     """
     model.train()
-    total, seen, epoch = 0.0, 0, loader.epoch
+    position = Position(loader.epoch, loader.step) if position is None else position
+    epoch, loader.epoch, loader.step = position.epoch, position.epoch, position.step
     # A loss that overflows is reported below, once, in a sentence; NumPy need not warn of it at every step.
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with quiet, _progress(loader, f"train, epoch {epoch + 1}") as bar:
-        for step, (x, targets) in enumerate(loader):
+    with quiet, fusion(), _progress(loader, f"train, epoch {epoch + 1}", position.images) as bar:
+        for step, (x, targets) in enumerate(loader, position.step):
             optimizer.zero_grad()
             loss = loss_fn(model(x), targets)
             value = loss.item()
@@ -53,20 +77,21 @@ def train(
                 )
             loss.backward()
             optimizer.step()
+            position.step = step + 1
+            position.images += len(targets)
+            position.loss_sum += value * len(targets)
             if after_step is not None:
                 after_step(model)
-            total += value * len(targets)
-            seen += len(targets)
             bar.update(len(targets))
             if step % 50 == 0:
                 bar.set_postfix(loss=f"{value:.4f}", refresh=False)
-    return total / seen if seen else math.nan
+    return position.loss_sum / position.images if position.images else math.nan
 
 
 def count_correct(model: Module, loader: DataLoader) -> tuple[int, int]:
     """Return how many images the model classifies as labelled, and how many there are. Of equal logits the first wins."""
     correct, seen = 0, 0
-    with evaluating(model), no_grad(), _progress(loader, "evaluate") as bar:
+    with evaluating(model), no_grad(), fusion(), _progress(loader, "evaluate") as bar:
         for x, targets in loader.batches(np.arange(len(loader.labels))):
             correct += int((model(x).data.argmax(axis=1) == targets).sum())
             seen += len(targets)
@@ -98,6 +123,7 @@ def evaluate(model: Module, loader: DataLoader) -> float:
     return 100 * correct / seen
 
 
-def _progress(loader: DataLoader, what: str) -> "tqdm[Any]":
+def _progress(loader: DataLoader, what: str, done: int = 0) -> "tqdm[Any]":
     """Return a bar that counts images, shown on terminals only."""
-    return tqdm(total=len(loader.labels), desc=what, unit=" images", unit_scale=True, disable=None, leave=False)
+    count = len(loader.labels)
+    return tqdm(total=count, initial=done, desc=what, unit=" images", unit_scale=True, disable=None, leave=False)

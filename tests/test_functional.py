@@ -29,6 +29,7 @@ def zeros(*shape, dtype=np.float64):
         ((zeros(2, 1, 6, 6), zeros(6, 1, 5, 5), None, 0), "stride must be one integer or two, each at least 1; got 0"),
         ((zeros(2, 1, 6, 6), zeros(6, 1, 5, 5), None, 1, -1), "padding must be .* at least 0; got -1"),
         ((zeros(2, 1, 6, 6), zeros(6, 1, 5, 5), None, (1, 2, 3)), r"stride must be .* got \(1, 2, 3\)"),
+        ((zeros(2, 1, 6, 6), zeros(6, 1, 0, 5)), r"a filter without elements .x: \(2, 1, 6, 6\), w: \(6, 1, 0, 5\)"),
         ((zeros(2, 3, 6, 6), zeros(6, 1, 5, 5), None, 1, 0, 1, 2), "groups=2 does not divide C=3 and F=6"),
     ],
 )
@@ -174,6 +175,22 @@ def test_empty_batches_go_through():
     np.testing.assert_array_equal(w.grad, 0)
 
 
+def test_reductions_of_nothing():
+    nothing = zeros(0, 4)
+    assert F.sum(nothing).item() == 0
+    assert F.logsumexp(nothing).item() == -np.inf
+    np.testing.assert_array_equal(F.logsumexp(nothing, axis=0).data, [-np.inf] * 4)
+    assert F.logsumexp(nothing, axis=1).shape == (0,)
+    assert F.log_softmax(nothing, axis=0).shape == F.softmax(nothing, axis=1).shape == (0, 4)
+    for loss in (
+        lambda **s: F.cross_entropy(nothing, zeros(0, dtype=int), **s),
+        lambda **s: F.mse_loss(nothing, nothing, **s),
+    ):
+        with pytest.raises(ValueError, match=r"(cross_entropy|mse_loss): an empty batch has no mean loss .losses: \(0"):
+            loss()
+        assert loss(reduction="sum").item() == 0
+
+
 def test_joining_and_padding_are_numpys(rng):
     x, y = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
     np.testing.assert_array_equal(F.concatenate([x, y], axis=1).data, np.concatenate([x, y], axis=1))
@@ -187,8 +204,13 @@ def test_joining_and_padding_are_numpys(rng):
         F.stack([x, y[0]])
     with pytest.raises(ValueError, match=r"expected .before, after., none negative, for each of 2 axes"):
         F.pad(x, [(1, -1), (0, 0)])
-    with pytest.raises(ValueError, match=r"concatenate: .*dimension"):
+    with pytest.raises(ValueError, match=r"concatenate: shapes .* but axis 0, got \(2, 3\), \(2, 2\)"):
         F.concatenate([x, y[:, :2]])
+    with pytest.raises(ValueError, match=r"concatenate: shapes .* but axis 0, got \(2,\), \(\)"):
+        F.concatenate([x[:, 0], y[0, 0]])
+    with pytest.raises(ValueError, match=r"concatenate: axis 2 does not exist in shape \(2, 3\)"):
+        F.concatenate([x, y], axis=2)
+    np.testing.assert_array_equal(F.pad(2.5, []).data, 2.5)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,18 @@ def test_the_seed_and_the_epoch_decide_the_order():
     assert [t.tolist() for _, t in DataLoader(images, labels, 50)] == [list(range(50))]
 
 
+def test_one_pass_leaves_out_the_batches_that_are_done():
+    images, labels = np.zeros((50, 1)), np.arange(50)
+    loader, other = (DataLoader(images, labels, 8, shuffle=True) for _ in range(2))
+    passes = [[targets.tolist() for _, targets in loader] for _ in range(2)]
+    other.step = 3
+    assert [targets.tolist() for _, targets in other] == passes[0][3:]
+    assert (other.epoch, other.step) == (1, 0)
+    assert [targets.tolist() for _, targets in other] == passes[1]
+    other.step = len(other)
+    assert list(other) == []
+
+
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="3 images but 2 labels"):
         DataLoader(np.zeros((3, 1)), np.zeros(2, int))

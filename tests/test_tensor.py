@@ -193,8 +193,9 @@ def test_shapes_that_do_not_fit_are_named():
         x.reshape(4)
     with pytest.raises(ValueError, match=r"sum: .*\(x: \(2, 3\)\)"):
         x.sum(axis=5)
-    with pytest.raises(ValueError, match=r"transpose: .*\(x: \(2, 3\)\)"):
-        x.transpose(0, 0)
+    for order in ((0, 0), (0, -2), (0,), (0, 2), (-3, 1)):
+        with pytest.raises(ValueError, match=r"transpose: \(.*\) does not name each axis once \(x: \(2, 3\)\)"):
+            x.transpose(order)
     with pytest.raises(ValueError, match=r"last axis of x \(3\) .* with \(2\) differ \(x: \(2, 3\), y: \(2, 2\)\)"):
         x @ np.ones((2, 2))
     with pytest.raises(ValueError, match="need at least one axis"):
@@ -367,6 +368,10 @@ def test_extremes_and_variance_are_numpys(rng):
         np.testing.assert_array_equal(Tensor(x).min(axis).data, x.min(axis=axis))
         np.testing.assert_allclose(Tensor(x).var(axis, correction=1).data, x.var(axis=axis, ddof=1))
     assert gradcheck(lambda t: t.var(axis=1), [x])
+    for extreme in (Tensor.max, Tensor.min):
+        assert extreme(Tensor(np.ones((0, 3))), axis=1).shape == (0,)
+        with pytest.raises(ValueError, match=r"max: shape \(0, 3\) has no largest or smallest element over axis 0"):
+            extreme(Tensor(np.ones((0, 3))), axis=0)
     tied = Tensor([1.0, 3.0, 3.0], requires_grad=True)
     tied.max().backward()
     np.testing.assert_array_equal(tied.grad, [0, 0.5, 0.5])

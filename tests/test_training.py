@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrad import DataLoader, NonFiniteLossError, evaluate, nn, train
+from minigrad import DataLoader, NonFiniteLossError, Position, evaluate, nn, train
 from minigrad import functional as F
 from minigrad.optim import SGD
 from minigrad.training import count_correct
@@ -45,6 +45,26 @@ def test_after_step_sees_the_model_after_every_step(points):
     )
     assert [same for same, _ in seen] == [True] * 3
     assert not np.array_equal(seen[0][1], seen[1][1])
+
+
+def test_an_epoch_goes_on_from_a_position(points):
+    x, labels = points
+    net, loss_fn = nn.Linear(2, 3), nn.CrossEntropyLoss()
+    loader = DataLoader(x, labels, 128, shuffle=True)
+    order = loader.order(2)
+    tail = loss_fn(net(x[order[128:]]), labels[order[128:]]).item()  # images of the last two batches
+    optimizer, steps, position = SGD(net.parameters(), lr=0.0), [], Position(2, 1, images=128, loss_sum=128 * 5.0)
+    loss = train(net, loader, loss_fn, optimizer, lambda model: steps.append(position.step), position)
+    assert steps == [2, 3]
+    assert loss == pytest.approx((128 * 5.0 + 172 * tail) / 300, rel=1e-5)
+    assert (position.epoch, position.step, position.images, loader.epoch) == (2, 3, 300, 3)
+
+    loader.epoch, loader.step = 2, 1
+    assert train(net, loader, loss_fn, optimizer) == pytest.approx(tail, rel=1e-5)
+    x[order[-1]] = np.nan
+    loader.epoch, loader.step = 2, 1
+    with pytest.raises(NonFiniteLossError, match="the loss is nan in epoch 3, step 3 of 3"):
+        train(net, loader, loss_fn, optimizer)
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_epoch_and_step(points):

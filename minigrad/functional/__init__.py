@@ -33,6 +33,8 @@ from minigrad.functional.math import (
     sum,
     where,
 )
+from minigrad.functional.peephole import fusion
+from minigrad.functional.penalties import l1_penalty, l2_penalty
 
 __all__ = [
     "abs",
@@ -48,8 +50,11 @@ __all__ = [
     "dropout",
     "exp",
     "flatten",
+    "fusion",
     "gelu",
     "kl_div",
+    "l1_penalty",
+    "l2_penalty",
     "leaky_relu",
     "linear",
     "log",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from minigrad import ops
+from minigrad.functional import peephole
 from minigrad.functional.checks import check_axis, check_kernel_dtype
 from minigrad.tensor import Tensor, apply, as_tensor
 
@@ -16,7 +17,7 @@ def relu(input: Any) -> Tensor:
     """
     x = as_tensor(input)
     check_kernel_dtype("relu", x)
-    return apply(ops.Relu, x)
+    return peephole.relu(x)
 
 
 def relu6(input: Any) -> Tensor:

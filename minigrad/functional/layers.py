@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
+from minigrad.functional import peephole
 from minigrad.functional.checks import Pair, check_bias, check_dtypes, check_kernel_dtype, pair
 from minigrad.ops.conv import output_size
 from minigrad.random import generator
@@ -87,14 +88,18 @@ def conv2d(
     if x.shape[1] != w.shape[1] * groups:
         raise ValueError(f"conv2d: x has C={x.shape[1]} channels but w expects C={w.shape[1] * groups} {shapes}")
     size = (x.shape[2] + 2 * pads[0], x.shape[3] + 2 * pads[1])
-    if 0 in w.shape[1:] or min(output_size(size, w.shape[2:], strides, dilations)) < 1:
+    if 0 in w.shape[1:]:
+        raise ValueError(f"conv2d: a filter without elements {shapes}")
+    out_size = output_size(size, w.shape[2:], strides, dilations)
+    if min(out_size) < 1:
         raise ValueError(
             f"conv2d: a {w.shape[2]}x{w.shape[3]} kernel with dilation {dilations} does not fit into a padded image of "
             f"{size[0]}x{size[1]} {shapes}"
         )
     check_bias("conv2d", b, w)
     check_dtypes("conv2d", x, w, b)
-    return apply(ops.Conv2d, x, w, b, stride=strides, padding=pads, dilation=dilations, groups=int(groups))
+    settings = {"stride": strides, "padding": pads, "dilation": dilations, "groups": int(groups)}
+    return peephole.conv2d(x, w, b, (x.shape[0], w.shape[0], *out_size), **settings)
 
 
 def max_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
@@ -120,7 +125,7 @@ def max_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, paddin
     window, strides, pads = _window("max_pool2d", x, kernel_size, stride, padding)
     if window[0] * window[1] > 256:
         raise ValueError(f"max_pool2d: a window of {window[0]}x{window[1]} has over 256 places")
-    return apply(ops.MaxPool2d, x, kernel_size=window, stride=strides, padding=pads)
+    return peephole.max_pool2d(x, window, strides, pads)
 
 
 def avg_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:

@@ -145,5 +145,9 @@ def _reduce(name: str, losses: Tensor, reduction: str) -> Tensor:
     if reduction == "sum":
         return losses.sum()
     if reduction == "mean":
+        if not losses.size:
+            raise ValueError(
+                f"{name}: an empty batch has no mean loss (losses: {losses.shape}); reduction='sum' gives 0"
+            )
         return losses.mean()
     raise ValueError(f"{name}: reduction is {reduction!r}, expected 'mean', 'sum' or 'none'")

@@ -133,7 +133,12 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """
     if not len(tensors):
         raise ValueError("concatenate: there are no tensors to join")
-    return apply(ops.Concatenate, *map(as_tensor, tensors), axis=axis)
+    all_tensors = [as_tensor(t) for t in tensors]
+    axis = check_axis("concatenate", all_tensors[0], axis)
+    if len({(t.ndim, t.shape[:axis], t.shape[axis + 1 :]) for t in all_tensors}) > 1:
+        shapes = ", ".join(str(t.shape) for t in all_tensors)
+        raise ValueError(f"concatenate: shapes must agree in every dimension but axis {axis}, got {shapes}")
+    return apply(ops.Concatenate, *all_tensors, axis=axis)
 
 
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:

@@ -16,10 +16,13 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
-from minigrad.kernels.vector import fma, lane_sum, lanes, load, splat, store
+from minigrad.kernels.vector import fma, lane_sum, lanes, larger, load, splat, store
 
 TILE = 6
 """Filters (or channels) of a tile."""
+
+BLOCK = 64
+"""Images that the fused kernel takes at once: a tile's width in float32 with AVX-512."""
 
 
 @helper
@@ -152,22 +155,11 @@ def _places(groups, in_group, plane):
     return places
 
 
-@kernel
-def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, out):
-    """Correlate images with filters, one output row of one group a task.
-
-    x: (C, H, W, N)   w: (F, C / groups, KH, KW)   b: (F,)   out: (F, OH, OW, N), overwritten; all C-contiguous
-    """
-    filters, channels, kernel_h, kernel_w = w.shape
-    height, row = x.shape[1], x.shape[2] * x.shape[3]
-    out_h, out_w, images = out.shape[1:]
-    runs, length, step = _runs(out_w, images, stride_w)
-    in_group = filters // groups
+@helper
+def _pack(w, b, groups):
+    """Lay the six filters of a tile side by side: packed[tile, tap * 6 + s], and their biases likewise."""
+    in_group, taps = w.shape[0] // groups, w.shape[1] * w.shape[2] * w.shape[3]
     tiles = (in_group + TILE - 1) // TILE
-    taps = channels * kernel_h * kernel_w
-    places = _places(groups, in_group, out_h * out_w * images)
-
-    # The six filters of a tile side by side: packed[tile, tap * 6 + s]. Beyond a group's last filter, the last again.
     packed, biases = np.empty((groups * tiles, taps * TILE), w.dtype), np.empty((groups * tiles, TILE), w.dtype)
     for tile in range(groups * tiles):
         for s in range(TILE):
@@ -176,22 +168,119 @@ def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, 
             biases[tile, s] = b[f]
             for t in range(taps):
                 packed[tile, t * TILE + s] = weights[t]
+    return packed, biases
 
+
+@helper
+def _sources(w, plane, row, dilation_h):
+    """Return, for each channel and kernel row, where it begins in x (planes and rows so far apart) and in packed."""
+    channels, kernel_h, kernel_w = w.shape[1:]
     sources = np.empty((channels * kernel_h, 2), np.int64)
     for c in range(channels):
         for i in range(kernel_h):
-            sources[c * kernel_h + i, 0] = (c * height + i * dilation_h) * row
+            sources[c * kernel_h + i, 0] = c * plane + i * dilation_h * row
             sources[c * kernel_h + i, 1] = (c * kernel_h + i) * kernel_w * TILE
+    return sources
+
+
+@kernel
+def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, out):
+    """Correlate images with filters, one output row of one group a task.
+
+    x: (C, H, W, N)   w: (F, C / groups, KH, KW)   b: (F,)   out: (F, OH, OW, N), overwritten; all C-contiguous
+    """
+    filters, channels, _, kernel_w = w.shape
+    height, row = x.shape[1], x.shape[2] * x.shape[3]
+    out_h, out_w, images = out.shape[1:]
+    runs, length, step = _runs(out_w, images, stride_w)
+    in_group = filters // groups
+    tiles = (in_group + TILE - 1) // TILE
+    places = _places(groups, in_group, out_h * out_w * images)
+
+    packed, biases = _pack(w, b, groups)
+    sources = _sources(w, height * row, row, dilation_h)
     steps = (kernel_w, 0, dilation_w * images, TILE)
 
     x_flat, out_flat = x.reshape(-1), out.reshape(-1)
     for task in prange(groups * out_h):
         group, oh = task // out_h, task % out_h
         own = slice(group * tiles, (group + 1) * tiles)
+        own_w, own_b, own_places = packed[own], biases[own], places[own]
         for run in range(runs):
             at = (group * channels * height + oh * stride_h) * row + run * step
             start = oh * out_w * images + run * length
-            _correlate_run(x_flat, at, sources, steps, packed[own], biases[own], out_flat, places[own], start, length)
+            _correlate_run(x_flat, at, sources, steps, own_w, own_b, out_flat, own_places, start, length)
+
+
+@helper
+def _pool_rows(rows, pool_h, pool_w, step_w, out, at, plane, images):
+    """out[at + f * plane + ow * images ...] = the largest of 0 and the window's values.
+
+    rows: (F, pool_h, columns, length), a block of at most `images` images
+    """
+    filters, _, columns, length = rows.shape
+    values, zero = rows.reshape(-1), rows.dtype.type(0)
+    width = lanes(rows)
+    for f in range(filters):
+        for ow in range((columns - pool_w) // step_w + 1):
+            target = at + f * plane + ow * images
+            first = (f * pool_h * columns + ow * step_w) * length
+            for m in range(0, length - width + 1, width):
+                best = splat(zero)
+                for i in range(pool_h):
+                    for j in range(pool_w):
+                        best = larger(load(values, first + (i * columns + j) * length + m), best)
+                store(out, target + m, best)
+            for m in range(length - length % width, length):
+                best_number = zero
+                for i in range(pool_h):
+                    for j in range(pool_w):
+                        value = values[first + (i * columns + j) * length + m]
+                        best_number = value if value > best_number or value != value else best_number
+                out[target + m] = best_number
+
+
+@kernel
+def conv2d_relu_max_pool2d(
+    x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, pool_h, pool_w, step_h, step_w, out
+):
+    """max_pool2d(relu(conv2d(x, w, b))), without gradient: one pooled row of BLOCK images a task.
+
+    The rows of the convolution that one pooled row needs are computed into a small array that stays in the cache.
+
+    x: (C, H, W, N)   w: (F, C / groups, KH, KW)   b: (F,)   pool: its window and step
+    out: (F, OH, OW, N), overwritten; all C-contiguous
+    """
+    filters, channels, _, kernel_w = w.shape
+    height, columns, images = x.shape[1:]
+    row = columns * images
+    out_h, out_w = out.shape[1:3]
+    conv_w = (columns - dilation_w * (kernel_w - 1) - 1) // stride_w + 1
+    tiles = (filters // groups + TILE - 1) // TILE
+    packed, biases = _pack(w, b, groups)
+    sources = _sources(w, height * row, row, dilation_h)
+    steps = (kernel_w, 0, dilation_w * images, TILE)
+    blocks = (images + BLOCK - 1) // BLOCK
+
+    x_flat = x.reshape(-1)
+    for task in prange(out_h * blocks):
+        oh, first = task // blocks, task % blocks * BLOCK
+        length = min(BLOCK, images - first)
+        rows = np.empty((filters, pool_h, conv_w, length), x.dtype)
+        places = _places(groups, filters // groups, pool_h * conv_w * length)
+        rows_flat = rows.reshape(-1)
+        for group in range(groups):
+            own = slice(group * tiles, (group + 1) * tiles)
+            own_w, own_b, own_places = packed[own], biases[own], places[own]  # once: a slice in a loop is slow
+            for i in range(pool_h):
+                top = group * channels * height + (oh * step_h + i) * stride_h
+                for column in range(conv_w):
+                    at = top * row + column * stride_w * images + first
+                    start = (i * conv_w + column) * length
+                    _correlate_run(x_flat, at, sources, steps, own_w, own_b, rows_flat, own_places, start, length)
+        _pool_rows(
+            rows, pool_h, pool_w, step_w, out.reshape(-1), oh * out_w * images + first, out_h * out_w * images, images
+        )
 
 
 @kernel
@@ -232,6 +321,7 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
                     sources[count, 1] = (f * kernel_h + i) * kernel_w * TILE
                     count += 1
         sources = sources[:count]
+        own_w, own_places = packed[own], places[own]
 
         for iw in range(columns):
             # Likewise the output columns: those of kernel columns first, first + jump, ...
@@ -245,7 +335,7 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
             at = (iw - first * dilation_w) // stride_w * images
             steps = (found, first * TILE, -(jump * dilation_w // stride_w) * images, jump * TILE)
             start = (ih * columns + iw) * images
-            _correlate_run(g_flat, at, sources, steps, packed[own], zeros, grad_flat, places[own], start, images)
+            _correlate_run(g_flat, at, sources, steps, own_w, zeros, grad_flat, own_places, start, images)
 
 
 @helper

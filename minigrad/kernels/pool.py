@@ -11,8 +11,11 @@ from minigrad.kernels._kernel import kernel
 
 
 @kernel
-def max_pool2d_forward(x, kernel_h, kernel_w, stride_h, stride_w, out, index):
+def max_pool2d_forward(x, kernel_h, kernel_w, stride_h, stride_w, rectify, out, index):
     """Keep the largest value of each window; of equal values the first, row by row. NaN wins over any number.
+
+    With `rectify` the result is max(largest, 0): ReLU costs nothing here, since the search starts at 0 instead of at the
+    first value. An index of 255 then says that no value was above 0, and that the gradient stops.
 
     x: (C, H, W, N)   out: (C, OH, OW, N), overwritten   index: uint8 (C, OH, OW, N), overwritten
     """
@@ -21,9 +24,13 @@ def max_pool2d_forward(x, kernel_h, kernel_w, stride_h, stride_w, out, index):
         c, oh = task // out_h, task % out_h
         for ow in range(out_w):
             best, where = out[c, oh, ow], index[c, oh, ow]
-            best[:] = x[c, oh * stride_h, ow * stride_w]
-            where[:] = 0
-            for tap in range(1, kernel_h * kernel_w):
+            if rectify:
+                best[:] = 0
+                where[:] = 255
+            else:
+                best[:] = x[c, oh * stride_h, ow * stride_w]
+                where[:] = 0
+            for tap in range(0 if rectify else 1, kernel_h * kernel_w):
                 values = x[c, oh * stride_h + tap // kernel_w, ow * stride_w + tap % kernel_w]
                 for m in range(images):
                     value = values[m]
@@ -39,12 +46,20 @@ def max_pool2d_grad(g, index, kernel_h, kernel_w, stride_h, stride_w, grad_x):
     g: (C, OH, OW, N)   index: uint8 (C, OH, OW, N)   grad_x: (C, H, W, N), overwritten
     """
     out_h, out_w, images = g.shape[1:]
+    # Windows that neither overlap nor leave gaps meet every place once: it need not be cleared and added to.
+    once = kernel_h == stride_h and kernel_w == stride_w
+    once = once and out_h * stride_h == grad_x.shape[1] and out_w * stride_w == grad_x.shape[2]
     for c in prange(g.shape[0]):
-        grad_x[c] = 0
+        if not once:
+            grad_x[c] = 0
         for oh in range(out_h):
             for ow in range(out_w):
                 gradient, where = g[c, oh, ow], index[c, oh, ow]
                 for tap in range(kernel_h * kernel_w):
                     target = grad_x[c, oh * stride_h + tap // kernel_w, ow * stride_w + tap % kernel_w]
-                    for m in range(images):
-                        target[m] += gradient[m] if where[m] == tap else 0
+                    if once:
+                        for m in range(images):
+                            target[m] = gradient[m] if where[m] == tap else 0
+                    else:
+                        for m in range(images):
+                            target[m] += gradient[m] if where[m] == tap else 0

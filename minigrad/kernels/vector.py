@@ -49,6 +49,11 @@ def fma(a, b, c):
     return a * b + c
 
 
+def larger(a, b):
+    """Return the larger of a and b, lane by lane; NaN in a or b stays."""
+    return np.where((a > b) | (a != a), a, b)
+
+
 def lane_sum(vector):
     """Return the sum of all lanes."""
     return vector.sum(dtype=vector.dtype)
@@ -128,6 +133,16 @@ def _fma(typing, a, b, c):
 
 
 @intrinsic
+def _larger(typing, a, b):
+    def generate(context, builder, signature, args):
+        greater = builder.fcmp_ordered(">", args[0], args[1])
+        not_a_number = builder.fcmp_unordered("uno", args[0], args[0])
+        return builder.select(builder.or_(greater, not_a_number), args[0], args[1])
+
+    return a(a, b), generate
+
+
+@intrinsic
 def _lane_sum(typing, vector):
     def generate(context, builder, signature, args):
         kind = args[0].type
@@ -162,6 +177,11 @@ def _splat_compiled(value):
 @overload(fma)
 def _fma_compiled(a, b, c):
     return lambda a, b, c: _fma(a, b, c)
+
+
+@overload(larger)
+def _larger_compiled(a, b):
+    return lambda a, b: _larger(a, b)
 
 
 @overload(lane_sum)

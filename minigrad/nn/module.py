@@ -54,14 +54,30 @@ class Module:
     """Computes the module's output. Subclasses define it, with arguments of their own."""
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        for hook in list(vars(self).get("_forward_pre_hooks", ())):
+            replacement = hook(self, inputs)
+            inputs = inputs if replacement is None else replacement
         out = self.forward(*inputs, **settings)
         for hook in list(vars(self).get("_forward_hooks", ())):
+            getattr(
+                out, "data", None
+            )  # a result that waits (see `functional/peephole.py`) is computed before it is shown
             replacement = hook(self, inputs, out)
             out = out if replacement is None else replacement
         hooks = list(vars(self).get("_backward_hooks", ()))
         if hooks and isinstance(out, Tensor) and out.requires_grad:
             out = watch(out, lambda g: [hook(self, g) for hook in hooks])
         return out
+
+    def register_forward_pre_hook(
+        self, hook: Callable[["Module", tuple[Any, ...]], tuple[Any, ...] | None]
+    ) -> Callable[[], None]:
+        """Call hook(module, inputs) before every forward; the tuple that it returns, unless None, replaces the inputs.
+
+        Returns:
+            A function that removes the hook.
+        """
+        return self._register("_forward_pre_hooks", hook)
 
     def register_forward_hook(self, hook: Callable[["Module", tuple[Any, ...], Any], Any]) -> Callable[[], None]:
         """Call hook(module, inputs, output) after every forward; what it returns, unless None, replaces the output.

@@ -6,7 +6,7 @@ from minigrad.ops.conv import Conv2d
 from minigrad.ops.elementwise import Abs, Add, Clip, Divide, Exp, Log, Maximum, Multiply, Power, Sqrt, Where
 from minigrad.ops.linalg import Linear, Matmul
 from minigrad.ops.norm import BatchNorm
-from minigrad.ops.pool import AvgPool2d, MaxPool2d
+from minigrad.ops.pool import AvgPool2d, MaxPool2d, ReluMaxPool2d
 from minigrad.ops.reduce import LogSumExp, Max, Sum
 from minigrad.ops.shape import Concatenate, GetItem, Pad, Reshape, Transpose, Watch
 from minigrad.ops.softmax import BceWithLogits, CrossEntropy, LogSoftmax
@@ -41,6 +41,7 @@ __all__ = [
     "Power",
     "Relu",
     "Relu6",
+    "ReluMaxPool2d",
     "Reshape",
     "Sigmoid",
     "Sqrt",

@@ -7,7 +7,7 @@ from minigrad import kernels
 from minigrad.ops.base import Array, Op
 
 
-class Relu(Op, name="relu", axes="(...) -> (...)"):
+class Relu(Op, name="relu", axes="(...) -> (...)", cost="out", domain="any; kink at x = 0"):
     """max(x, 0). The derivative at 0 is 0."""
 
     def forward(self, x):
@@ -21,7 +21,7 @@ class Relu(Op, name="relu", axes="(...) -> (...)"):
         return grad_x
 
 
-class Relu6(Op, name="relu6", axes="(...) -> (...)"):
+class Relu6(Op, name="relu6", axes="(...) -> (...)", cost="2 * out", domain="any; kinks at x = 0 and x = 6"):
     """min(max(x, 0), 6). The derivative at 0 and at 6 is 0."""
 
     def forward(self, x):
@@ -32,7 +32,7 @@ class Relu6(Op, name="relu6", axes="(...) -> (...)"):
         return g * self.inside
 
 
-class LeakyRelu(Op, name="leaky_relu", axes="(...) -> (...)"):
+class LeakyRelu(Op, name="leaky_relu", axes="(...) -> (...)", cost="2 * out", domain="any; kink at x = 0"):
     """x where it is positive, else slope * x. The derivative at 0 is the slope."""
 
     def forward(self, x, *, slope=0.01):
@@ -43,7 +43,7 @@ class LeakyRelu(Op, name="leaky_relu", axes="(...) -> (...)"):
         return g * self.derivative
 
 
-class Sigmoid(Op, name="sigmoid", axes="(...) -> (...)"):
+class Sigmoid(Op, name="sigmoid", axes="(...) -> (...)", cost="4 * out"):
     """1 / (1 + exp(-x)), written with tanh so that nothing overflows."""
 
     def forward(self, x):
@@ -54,7 +54,7 @@ class Sigmoid(Op, name="sigmoid", axes="(...) -> (...)"):
         return g * self.out * (1 - self.out)
 
 
-class Tanh(Op, name="tanh", axes="(...) -> (...)"):
+class Tanh(Op, name="tanh", axes="(...) -> (...)", cost="out"):
     """Hyperbolic tangent of x."""
 
     def forward(self, x):
@@ -65,7 +65,7 @@ class Tanh(Op, name="tanh", axes="(...) -> (...)"):
         return g * (1 - self.out * self.out)
 
 
-class Gelu(Op, name="gelu", axes="(...) -> (...)"):
+class Gelu(Op, name="gelu", axes="(...) -> (...)", cost="5 * out"):
     """x * P(Z <= x) for a standard normal Z (Hendrycks and Gimpel 2016), with the exact error function."""
 
     def forward(self, x):

@@ -4,7 +4,7 @@ An op is a class: `forward` computes, and beside it stands one `vjp_<argument>` 
 (vector-Jacobian product: given the gradient of the result, the gradient of that argument). An instance is one use of the
 op: what `forward` stores on `self` is what its VJPs need. Ops know arrays only.
 
-    class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", broadcasts=True):
+    class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", cost="out", broadcasts=True):
         def forward(self, x, y):
             self.x, self.y = x, y
             return x * y
@@ -36,6 +36,10 @@ class Op:
     Class attributes, filled in when a subclass is defined:
         name: the op's name in the table and in error messages.
         axes: shapes of arguments and result, by axis name.
+        cost: floating-point operations of forward (see `cost.py`), by the names of axes, of settings, and of arguments and
+            `out`, which stand for their numbers of elements.
+        products: True if forward sums products; then cost / 2 counts its multiply-accumulates.
+        domain: in words, where the op is defined and where its derivative jumps (a kink).
         arguments: names of forward's array arguments, in order (keyword-only ones are settings, not arrays). An op of any
             number of arrays has `*arrays`, and its `vjp_arrays` is told which of them is meant.
         vjps: one function per argument, None where no gradient flows (integer targets).
@@ -44,6 +48,9 @@ class Op:
 
     name: ClassVar[str]
     axes: ClassVar[str]
+    cost: ClassVar[str]
+    products: ClassVar[bool]
+    domain: ClassVar[str]
     arguments: ClassVar[tuple[str, ...]]
     vjps: ClassVar[tuple[Callable[..., Any] | None, ...]]
     broadcasts: ClassVar[bool]
@@ -56,7 +63,16 @@ class Op:
     writes: Sequence[int] = ()
     released = False
 
-    def __init_subclass__(cls, *, name: str, axes: str, broadcasts: bool = False) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        name: str,
+        axes: str,
+        cost: str,
+        domain: str = "any",
+        products: bool = False,
+        broadcasts: bool = False,
+    ) -> None:
         if name in TABLE:
             raise TypeError(f"op {name!r} is defined twice: {TABLE[name].__qualname__} and {cls.__qualname__}")
         parameters = list(inspect.signature(cls.forward).parameters.values())[1:]
@@ -66,8 +82,13 @@ class Op:
         unknown = {n for n in vars(cls) if n.startswith("vjp_")} - {f"vjp_{a}" for a in cls.arguments}
         if unknown or not any(cls.vjps):
             raise TypeError(f"op {name!r}: {sorted(unknown) or 'no VJP'} does not match arguments {cls.arguments}")
-        cls.name, cls.axes, cls.broadcasts = name, axes, broadcasts
+        cls.name, cls.axes, cls.cost, cls.domain = name, axes, cost, domain
+        cls.products, cls.broadcasts = products, broadcasts
         TABLE[name] = cls
+
+    def argument_name(self, position: int) -> str:
+        """Name argument number `position`: "x", or "arrays[1]" in an op of any number of arrays."""
+        return f"{self.arguments[0]}[{position}]" if self.variadic else self.arguments[position]
 
     def gradient(self, position: int, g: Array, x: Array) -> Array:
         """Return the gradient of argument number `position`, whose value was x, in x's shape and dtype.

@@ -7,7 +7,13 @@ from minigrad.ops.base import Op
 from minigrad.ops.layout import crop_image, innermost, outermost, pad_image
 
 
-class Conv2d(Op, name="conv2d", axes="x: (N, C, H, W), w: (F, C / groups, KH, KW), b: (F,) -> (N, F, OH, OW)"):
+class Conv2d(
+    Op,
+    name="conv2d",
+    axes="x: (N, C, H, W), w: (F, C / groups, KH, KW), b: (F,) -> (N, F, OH, OW)",
+    cost="2 * out * C / groups * KH * KW",
+    products=True,
+):
     """Cross-correlation: out[n, f, oh, ow] = b[f] + sum over c, i, j of w[f, c, i, j] * x[n, c, oh * stride + i, ...]."""
 
     def forward(self, x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):

@@ -5,7 +5,7 @@ import numpy as np
 from minigrad.ops.base import Op
 
 
-class Add(Op, name="add", axes="(...), (...) -> (...)", broadcasts=True):
+class Add(Op, name="add", axes="(...), (...) -> (...)", cost="out", broadcasts=True):
     """x + y."""
 
     def forward(self, x, y):
@@ -18,7 +18,7 @@ class Add(Op, name="add", axes="(...), (...) -> (...)", broadcasts=True):
         return g
 
 
-class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", broadcasts=True):
+class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", cost="out", broadcasts=True):
     """x * y."""
 
     def forward(self, x, y):
@@ -32,7 +32,7 @@ class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", broadcasts=Tru
         return g * self.x
 
 
-class Divide(Op, name="divide", axes="(...), (...) -> (...)", broadcasts=True):
+class Divide(Op, name="divide", axes="(...), (...) -> (...)", cost="out", domain="y != 0", broadcasts=True):
     """x / y. Not x * (1 / y), which rounds twice and overflows where x / y does not."""
 
     def forward(self, x, y):
@@ -46,7 +46,13 @@ class Divide(Op, name="divide", axes="(...), (...) -> (...)", broadcasts=True):
         return -g * self.out / self.y
 
 
-class Power(Op, name="power", axes="(...) -> (...)"):
+class Power(
+    Op,
+    name="power",
+    axes="(...) -> (...)",
+    cost="out",
+    domain="x > 0; any x for exponents 0, 1, 2, ...; x != 0 for -1, -2, ...",
+):
     """x ** exponent, for a constant exponent."""
 
     def forward(self, x, *, exponent):
@@ -59,7 +65,7 @@ class Power(Op, name="power", axes="(...) -> (...)"):
         return g * (self.exponent * self.x ** (self.exponent - 1))
 
 
-class Exp(Op, name="exp", axes="(...) -> (...)"):
+class Exp(Op, name="exp", axes="(...) -> (...)", cost="out"):
     """e ** x."""
 
     def forward(self, x):
@@ -70,7 +76,7 @@ class Exp(Op, name="exp", axes="(...) -> (...)"):
         return g * self.out
 
 
-class Log(Op, name="log", axes="(...) -> (...)"):
+class Log(Op, name="log", axes="(...) -> (...)", cost="out", domain="x > 0"):
     """Natural logarithm of x."""
 
     def forward(self, x):
@@ -81,7 +87,7 @@ class Log(Op, name="log", axes="(...) -> (...)"):
         return g / self.x
 
 
-class Sqrt(Op, name="sqrt", axes="(...) -> (...)"):
+class Sqrt(Op, name="sqrt", axes="(...) -> (...)", cost="out", domain="x >= 0; infinite slope at x = 0"):
     """Square root of x. The derivative at 0 is infinite."""
 
     def forward(self, x):
@@ -92,7 +98,7 @@ class Sqrt(Op, name="sqrt", axes="(...) -> (...)"):
         return g / (2 * self.out)
 
 
-class Abs(Op, name="abs", axes="(...) -> (...)"):
+class Abs(Op, name="abs", axes="(...) -> (...)", cost="out", domain="any; kink at x = 0"):
     """Magnitude of x. The derivative at 0 is 0."""
 
     def forward(self, x):
@@ -103,7 +109,7 @@ class Abs(Op, name="abs", axes="(...) -> (...)"):
         return g * np.sign(self.x)
 
 
-class Clip(Op, name="clip", axes="(...) -> (...)"):
+class Clip(Op, name="clip", axes="(...) -> (...)", cost="2 * out", domain="any; kinks at x = low and x = high"):
     """x, but at least `low` and at most `high` (None: no limit). The derivative is 1 from low to high, ends included."""
 
     def forward(self, x, *, low=None, high=None):
@@ -118,7 +124,14 @@ class Clip(Op, name="clip", axes="(...) -> (...)"):
         return g * self.inside
 
 
-class Maximum(Op, name="maximum", axes="(...), (...) -> (...)", broadcasts=True):
+class Maximum(
+    Op,
+    name="maximum",
+    axes="(...), (...) -> (...)",
+    cost="out",
+    domain="any; kink where x = y",
+    broadcasts=True,
+):
     """The larger of x and y. Where they are equal, each gets half of the gradient."""
 
     def forward(self, x, y):
@@ -132,7 +145,7 @@ class Maximum(Op, name="maximum", axes="(...), (...) -> (...)", broadcasts=True)
         return g * (1 - self.x_wins)
 
 
-class Where(Op, name="where", axes="condition: (...), x: (...), y: (...) -> (...)", broadcasts=True):
+class Where(Op, name="where", axes="condition: (...), x: (...), y: (...) -> (...)", cost="0", broadcasts=True):
     """x where the condition holds, else y."""
 
     def forward(self, condition, x, y):

@@ -7,7 +7,7 @@ from minigrad.ops.base import Array, Op, unbroadcast
 from minigrad.ops.layout import innermost, outermost
 
 
-class Matmul(Op, name="matmul", axes="(..., M, K), (..., K, P) -> (..., M, P)"):
+class Matmul(Op, name="matmul", axes="(..., M, K), (..., K, P) -> (..., M, P)", cost="2 * out * K", products=True):
     """Matrix product over the last two axes; leading axes are batches and broadcast."""
 
     def forward(self, x, y):
@@ -23,7 +23,7 @@ class Matmul(Op, name="matmul", axes="(..., M, K), (..., K, P) -> (..., M, P)"):
         return unbroadcast(_product(self.x.swapaxes(-1, -2), g), self.y.shape)
 
 
-class Linear(Op, name="linear", axes="x: (N, I), w: (O, I), b: (O,) -> (N, O)"):
+class Linear(Op, name="linear", axes="x: (N, I), w: (O, I), b: (O,) -> (N, O)", cost="2 * out * I", products=True):
     """x @ w.T + b. Inside, the batch is innermost: out.T = w @ x.T + b."""
 
     def forward(self, x, w, b=None):

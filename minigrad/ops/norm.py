@@ -5,7 +5,7 @@ import numpy as np
 from minigrad.ops.base import Op
 
 
-class BatchNorm(Op, name="batch_norm", axes="x: (N, C, ...), w: (C,), b: (C,) -> (N, C, ...)"):
+class BatchNorm(Op, name="batch_norm", axes="x: (N, C, ...), w: (C,), b: (C,) -> (N, C, ...)", cost="8 * x"):
     """(x - mean) / sqrt(var + eps) * w + b, channel by channel (Ioffe and Szegedy 2015).
 
     Mean and (biased) variance are the batch's own, and depend on x; or, if they are given, constants.

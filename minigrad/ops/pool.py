@@ -8,8 +8,16 @@ from minigrad.ops.conv import output_size
 from minigrad.ops.layout import crop_image, innermost, outermost, pad_image
 
 
-class MaxPool2d(Op, name="max_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)"):
+class MaxPool2d(
+    Op,
+    name="max_pool2d",
+    axes="x: (N, C, H, W) -> (N, C, OH, OW)",
+    cost="out * kernel_size",
+    domain="any; kink where largest values of a window tie",
+):
     """The largest value of each window. Of equal values the first, row by row, gets the gradient."""
+
+    rectify = False
 
     def forward(self, x, *, kernel_size, stride, padding):
         self.window, self.padding = (*kernel_size, *stride), padding
@@ -18,7 +26,7 @@ class MaxPool2d(Op, name="max_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)")
         out_h, out_w = output_size(x.shape[1:3], kernel_size, stride, (1, 1))
         out = np.empty((x.shape[0], out_h, out_w, x.shape[3]), x.dtype)  # (C, OH, OW, N)
         self.index = np.empty(out.shape, np.uint8)
-        kernels.max_pool2d_forward(x, *self.window, out, self.index)
+        kernels.max_pool2d_forward(x, *self.window, self.rectify, out, self.index)
         return outermost(out)
 
     def vjp_x(self, g):
@@ -28,7 +36,19 @@ class MaxPool2d(Op, name="max_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)")
         return outermost(crop_image(grad_x, *self.padding))
 
 
-class AvgPool2d(Op, name="avg_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)"):
+class ReluMaxPool2d(
+    MaxPool2d,
+    name="relu_max_pool2d",
+    axes="x: (N, C, H, W) -> (N, C, OH, OW)",
+    cost="out * kernel_size + out",
+    domain="any; kinks where the largest value of a window is 0 or ties",
+):
+    """max_pool2d(relu(x)) in one sweep over x (see `functional/peephole.py`). Windows of at most 255 places."""
+
+    rectify = True
+
+
+class AvgPool2d(Op, name="avg_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)", cost="out * kernel_size"):
     """The mean of each window; padding counts as zeros that are averaged too."""
 
     def forward(self, x, *, kernel_size, stride, padding):

@@ -5,7 +5,7 @@ import numpy as np
 from minigrad.ops.base import Op
 
 
-class Sum(Op, name="sum", axes="(...) -> (... without axis)"):
+class Sum(Op, name="sum", axes="(...) -> (... without axis)", cost="x"):
     """Sum over axes."""
 
     def forward(self, x, *, axis=None, keepdims=False):
@@ -17,7 +17,13 @@ class Sum(Op, name="sum", axes="(...) -> (... without axis)"):
         return np.broadcast_to(g.reshape(self.kept_shape), self.shape)
 
 
-class Max(Op, name="max", axes="(...) -> (... without axis)"):
+class Max(
+    Op,
+    name="max",
+    axes="(...) -> (... without axis)",
+    cost="x",
+    domain="not empty; kink where largest values tie",
+):
     """Largest value along axes. Equal largest values share the gradient evenly."""
 
     def forward(self, x, *, axis=None, keepdims=False):
@@ -31,7 +37,7 @@ class Max(Op, name="max", axes="(...) -> (... without axis)"):
         return g.reshape(self.kept_shape) * self.share
 
 
-class LogSumExp(Op, name="logsumexp", axes="(...) -> (... without axis)"):
+class LogSumExp(Op, name="logsumexp", axes="(...) -> (... without axis)", cost="4 * x + 2 * out"):
     """log(sum of exp(x)) along axes, without overflow: the largest x is taken out first."""
 
     def forward(self, x, *, axis=None, keepdims=False):
@@ -40,7 +46,8 @@ class LogSumExp(Op, name="logsumexp", axes="(...) -> (... without axis)"):
         powers = np.exp(x - largest)
         total = powers.sum(axis=axis, keepdims=True)
         self.softmax = powers / total
-        out = np.log(total) + largest
+        with np.errstate(divide="ignore"):  # the sum of nothing is 0, its logarithm minus infinity
+            out = np.log(total) + largest
         self.kept_shape = out.shape
         return out if keepdims else out.reshape(x.sum(axis=axis).shape)
 

@@ -5,7 +5,7 @@ import numpy as np
 from minigrad.ops.base import Op
 
 
-class Reshape(Op, name="reshape", axes="(...) -> shape"):
+class Reshape(Op, name="reshape", axes="(...) -> shape", cost="0"):
     """The same elements, in C order of their indices, in another shape."""
 
     def forward(self, x, *, shape):
@@ -16,7 +16,7 @@ class Reshape(Op, name="reshape", axes="(...) -> shape"):
         return g.reshape(self.shape)
 
 
-class Transpose(Op, name="transpose", axes="(...) -> (... permuted)"):
+class Transpose(Op, name="transpose", axes="(...) -> (... permuted)", cost="0"):
     """Axes in another order."""
 
     def forward(self, x, *, axes):
@@ -27,7 +27,12 @@ class Transpose(Op, name="transpose", axes="(...) -> (... permuted)"):
         return g.transpose(np.argsort(self.order))
 
 
-class Concatenate(Op, name="concatenate", axes="(..., A, ...), (..., B, ...), ... -> (..., A + B + ..., ...)"):
+class Concatenate(
+    Op,
+    name="concatenate",
+    axes="(..., A, ...), (..., B, ...), ... -> (..., A + B + ..., ...)",
+    cost="0",
+):
     """Arrays joined along an axis that they have."""
 
     def forward(self, *arrays, axis=0):
@@ -39,18 +44,18 @@ class Concatenate(Op, name="concatenate", axes="(..., A, ...), (..., B, ...), ..
         return np.split(g, self.ends[:-1], axis=self.axis)[position]
 
 
-class Pad(Op, name="pad", axes="(...) -> (... grown)"):
+class Pad(Op, name="pad", axes="(...) -> (... grown)", cost="0"):
     """A border of `value`; widths gives (before, after) for each axis."""
 
     def forward(self, x, *, widths, value=0.0):
         self.inside = tuple(slice(before, before + size) for (before, _), size in zip(widths, x.shape, strict=True))
-        return np.pad(x, widths, constant_values=value)
+        return np.pad(x, widths or 0, constant_values=value)
 
     def vjp_x(self, g):
         return g[self.inside]
 
 
-class GetItem(Op, name="getitem", axes="(...) -> x[key]"):
+class GetItem(Op, name="getitem", axes="(...) -> x[key]", cost="0"):
     """x[key], for any key that NumPy takes. An element picked several times collects all its gradients."""
 
     def forward(self, x, *, key):
@@ -63,7 +68,7 @@ class GetItem(Op, name="getitem", axes="(...) -> x[key]"):
         return grad_x
 
 
-class Watch(Op, name="watch", axes="(...) -> (...)"):
+class Watch(Op, name="watch", axes="(...) -> (...)", cost="0"):
     """x itself; backward shows its gradient to a function on the way."""
 
     def forward(self, x, *, call):

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from minigrad import kernels
 
 SIZES = st.integers(1, 4)
+# Shorter than a vector, one vector, one and a bit, a whole tile (32 float64), a tile and more.
+IMAGES = st.sampled_from([1, 2, 3, 8, 11, 16, 32, 45])
 
 
 def conv_shapes(draw):
     """Draw the arrays of a convolution: x, w, b, g and the geometry."""
-    groups, images = draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    channels, group_filters = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    groups, images = draw(st.integers(1, 2)), draw(IMAGES)
+    channels, group_filters = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 3, 7]))
     kernel_h, kernel_w, out_h, out_w = draw(SIZES), draw(SIZES), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     stride, dilation = (draw(st.integers(1, 3)), draw(st.integers(1, 3))), (draw(st.integers(1, 2)), draw(SIZES))
     spare = draw(st.integers(0, 1))  # rows and columns at the edge that no window reaches
@@ -44,6 +46,14 @@ def conv2d_grad_weight(draw):
     return [x, g, *geometry, np.full(w.shape, np.nan)]
 
 
+def conv2d_relu_max_pool2d(draw):
+    x, w, b, g, geometry = conv_shapes(draw)
+    conv_h, conv_w = g.shape[1:3]
+    window, step = (draw(st.integers(1, conv_h)), draw(st.integers(1, conv_w))), (draw(SIZES), draw(SIZES))
+    size = ((conv_h - window[0]) // step[0] + 1, (conv_w - window[1]) // step[1] + 1)
+    return [x, w, b, *geometry, *window, *step, np.full((len(w), *size, x.shape[3]), np.nan)]
+
+
 def pool_shapes(draw):
     kernel, stride = (draw(SIZES), draw(SIZES)), (draw(SIZES), draw(SIZES))
     c, out_h, out_w, images = draw(SIZES), draw(SIZES), draw(SIZES), draw(SIZES)
@@ -53,7 +63,7 @@ def pool_shapes(draw):
 
 def max_pool2d_forward(draw):
     x, shape, window = pool_shapes(draw)
-    return [x, *window, np.full(shape, np.nan), np.full(shape, 255, np.uint8)]
+    return [x, *window, draw(st.booleans()), np.full(shape, np.nan), np.full(shape, 77, np.uint8)]
 
 
 def max_pool2d_grad(draw):
@@ -105,6 +115,7 @@ ARGUMENTS = {
         gather_batch,
         matmul_rows,
         matmul_transposed,
+        conv2d_relu_max_pool2d,
         max_pool2d_forward,
         max_pool2d_grad,
         relu_forward,

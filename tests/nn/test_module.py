@@ -241,6 +241,19 @@ def test_forward_hooks_see_and_may_replace_the_output():
     np.testing.assert_array_equal(layer(x).data, [0, 20])
 
 
+def test_forward_pre_hooks_see_and_may_replace_the_inputs():
+    layer, seen = nn.Linear(2, 3), []
+    x = Tensor(np.ones((1, 2), np.float32))
+    plain = layer(x).data
+    remove = layer.register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs)))
+    np.testing.assert_array_equal(layer(x).data, plain)
+    assert seen == [(layer, (x,))]
+    remove()
+    layer.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 0,))
+    np.testing.assert_array_equal(layer(x).data, layer.bias.data[None])
+    assert len(seen) == 1
+
+
 def test_backward_hooks_see_the_gradient_of_the_output():
     layer, seen = nn.Linear(2, 3), []
     remove = layer.register_backward_hook(lambda module, g: seen.append((module, g.copy())))

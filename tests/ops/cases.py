@@ -156,6 +156,11 @@ CASES: dict[str, list[Case]] = {
         Case((distinct(2, 1, 5, 7),), {"kernel_size": (3, 2), "stride": (1, 2), "padding": (0, 0)}),
         Case((distinct(2, 1, 5, 4),), {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}),
     ],
+    "relu_max_pool2d": [
+        Case((distinct(2, 2, 4, 6),), {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0)}),
+        Case((distinct(2, 1, 5, 7) - 1,), {"kernel_size": (3, 2), "stride": (1, 2), "padding": (0, 0)}),
+        Case((distinct(2, 1, 5, 4),), {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}),
+    ],
     "log_softmax": [Case((normal(3, 5),), {"axis": 1}), Case((normal(3, 2, 4),), {"axis": 0})],
     "cross_entropy": [Case((normal(4, 5), np.array([0, 4, 2, 2])))],
 }

@@ -57,7 +57,7 @@ def test_inputs_are_left_alone_and_results_do_not_depend_on_memory_order(name, c
 def test_defining_an_op_checks_its_vjps():
     with pytest.raises(TypeError, match="vjp_z"):
 
-        class Wrong(Op, name="wrong", axes="x -> x"):
+        class Wrong(Op, name="wrong", axes="x -> x", cost="0"):
             def forward(self, x):
                 return x
 
@@ -66,13 +66,13 @@ def test_defining_an_op_checks_its_vjps():
 
     with pytest.raises(TypeError, match="no VJP"):
 
-        class Empty(Op, name="empty", axes="x -> x"):
+        class Empty(Op, name="empty", axes="x -> x", cost="0"):
             def forward(self, x):
                 return x
 
     with pytest.raises(TypeError, match="defined twice"):
 
-        class Add(Op, name="add", axes="x -> x"):
+        class Add(Op, name="add", axes="x -> x", cost="0"):
             def forward(self, x):
                 return x
 

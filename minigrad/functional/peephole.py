@@ -1,0 +1,147 @@
+"""A peephole: conv2d, relu and max_pool2d that follow each other run as one.
+
+ReLU and pooling together read their input once instead of three times, and need not store what lies between. But an op that
+has run cannot be merged with the next, so inside `with fusion():` some results wait until somebody looks at them:
+
+- `relu` of a convolution waits. If `max_pool2d` comes for it, both run as one op, `relu_max_pool2d`.
+- `conv2d` waits too where no gradient is recorded. All three then run as one kernel.
+
+Anything else that touches a waiting result (another op, `.data`, a forward hook) makes it run first: the values are the same
+either way, bit for bit. What must not happen is that its inputs are written over in the meantime, so this is switched on
+only where nobody can: `train` and `evaluate` do so. `with fusion(False):` around them switches it off.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from minigrad import kernels, ops, tape
+from minigrad.ops.conv import output_size
+from minigrad.ops.layout import innermost, outermost, pad_image
+from minigrad.tape import Array, Node
+from minigrad.tensor import Tensor, apply
+
+_fusing: ContextVar[bool | None] = ContextVar("minigrad_fusing", default=None)
+
+
+@contextmanager
+def fusion(on: bool = True) -> Iterator[None]:
+    """Let conv2d, relu and max_pool2d wait for each other inside the block. An outer `fusion(False)` is obeyed.
+
+    Example:
+        >>> with fusion(False):
+        ...     with fusion():
+        ...         print(is_fusing())
+        False
+    """
+    token = _fusing.set(on and _fusing.get() is not False)
+    try:
+        yield
+    finally:
+        _fusing.reset(token)
+
+
+def is_fusing() -> bool:
+    """Return True inside `with fusion():`."""
+    return bool(_fusing.get())
+
+
+class Waiting(Tensor):
+    """A result that is computed when somebody looks at it.
+
+    Attributes:
+        call: the op, its inputs and its settings; None once it has run.
+    """
+
+    __slots__ = ("call", "known")
+
+    def __init__(self, op: type[ops.Op], inputs: tuple[Any, ...], settings: dict[str, Any], shape: tuple[int, ...]):
+        self.call: tuple[Any, ...] | None = (op, inputs, settings)
+        self.known = shape, inputs[0].dtype
+        self.grad, self.writes = None, 0
+        self.requires_grad = tape.recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+
+    def _run(self) -> None:
+        (op, inputs, settings), self.call = self.call, None  # pyright: ignore[reportGeneralTypeIssues]
+        with tape.set_recording(self.requires_grad):
+            result = apply(op, *inputs, **settings)
+        Node.data.__set__(self, result.data)  # pyright: ignore[reportAttributeAccessIssue]
+        Node.op.__set__(self, result.op)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def data(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The values."""
+        if self.call is not None:
+            self._run()
+        return Node.data.__get__(self)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def op(self) -> ops.Op | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The op that computed the values."""
+        if self.call is not None:
+            self._run()
+        return Node.op.__get__(self)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the values, known before they are."""
+        return self.known[0]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the values."""
+        return self.known[1]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.known[0])
+
+
+def conv2d(x: Tensor, w: Tensor, b: Tensor | None, shape: tuple[int, ...], **settings: Any) -> Tensor:
+    """Run a convolution whose arguments were checked, or let it wait if no gradient is recorded."""
+    if _fusing.get() and not tape.recording() and not tape.observers.get():  # an observer wants to see each op
+        return Waiting(ops.Conv2d, (x, w, b), settings, shape)
+    return apply(ops.Conv2d, x, w, b, **settings)
+
+
+def relu(x: Tensor) -> Tensor:
+    """Run relu, or let it wait if x comes from a convolution."""
+    if _fusing.get() and _comes_from_conv(x):
+        return Waiting(ops.Relu, (x,), {}, x.shape)
+    return apply(ops.Relu, x)
+
+
+def max_pool2d(x: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    """Run max-pooling whose arguments were checked, together with what waits before it."""
+    settings = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
+    if not (isinstance(x, Waiting) and x.call and x.call[0] is ops.Relu and kernel_size[0] * kernel_size[1] <= 255):
+        return apply(ops.MaxPool2d, x, **settings)
+    (source,) = x.call[1]
+    if isinstance(source, Waiting) and source.call and padding == (0, 0):
+        return Tensor(
+            _conv_relu_pool(
+                *(None if t is None else t.data for t in source.call[1]), **source.call[2], pool=(kernel_size, stride)
+            )
+        )
+    return apply(ops.ReluMaxPool2d, source, **settings)
+
+
+def _comes_from_conv(x: Tensor) -> bool:
+    return (isinstance(x, Waiting) and x.call is not None) or isinstance(x.op, ops.Conv2d)
+
+
+def _conv_relu_pool(
+    x: Array, w: Array, b: Array | None, *, stride: Any, padding: Any, dilation: Any, groups: int, pool: Any
+) -> Array:
+    x = pad_image(innermost(x), *padding)  # (C, H, W, N)
+    window, step = pool
+    size = output_size(output_size(x.shape[1:3], w.shape[2:], stride, dilation), window, step, (1, 1))
+    out = np.empty((len(w), *size, x.shape[3]), x.dtype)  # (F, OH, OW, N)
+    b = np.zeros(len(w), x.dtype) if b is None else np.ascontiguousarray(b)
+    geometry = (*stride, *dilation, groups, *window, *step)
+    kernels.conv2d_relu_max_pool2d(x, np.ascontiguousarray(w), b, *geometry, out)
+    return outermost(out)

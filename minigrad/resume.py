@@ -1,0 +1,245 @@
+"""Stop a training run anywhere, by accident or not, and go on as if it had never stopped, to the last bit.
+
+What a run has to remember: the model's parameters and buffers; what the optimizer keeps; how far the schedule is; where
+the random numbers of dropout are; and the position in the data, whose order depends on seed and epoch alone.
+"""
+
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad.checkpoint import read_checkpoint, remove_leftovers, to_json, write_checkpoint
+from minigrad.errors import CheckpointError
+from minigrad.loader import DataLoader
+from minigrad.nn import Module
+from minigrad.optim import Optimizer, Schedule
+from minigrad.random import generator
+from minigrad.tensor import Array
+from minigrad.training import Position, train
+
+
+def save_training(
+    path: str | Path,
+    model: Module,
+    optimizer: Optimizer,
+    loader: DataLoader,
+    position: Position,
+    /,
+    schedule: Schedule | None = None,
+    **metadata: Any,
+) -> None:
+    """Save all that a training run needs to go on from here, as a safetensors file written whole or not at all.
+
+    One run writes one file: temporary files that a killed run left beside it are deleted.
+
+    Args:
+        path: the file, usually *.safetensors.
+        model: its parameters and buffers are written as `model.<name>`.
+        optimizer: its arrays are written as `optimizer.<number of the parameter>.<name>`; its numbers, settings and lr
+            go into the metadata.
+        loader: its seed, batch size and labels are noted, and compared when the run goes on.
+        position: what of the run is done.
+        schedule: its count and settings are noted.
+        metadata: as in `save_checkpoint`.
+
+    Raises:
+        OSError: the file cannot be written.
+        TypeError: metadata, or a number that the optimizer keeps, is nothing that JSON can hold.
+    """
+    arrays = {f"model.{name}": array for name, array in model.state_dict().items()}
+    numbers: list[dict[str, Any]] = [{} for _ in optimizer.state]
+    for i, state in enumerate(optimizer.state):
+        for key, value in state.items():
+            if isinstance(value, np.ndarray):
+                arrays[f"optimizer.{i}.{key}"] = value
+            else:
+                numbers[i][key] = value
+    training = {
+        "settings": _settings(optimizer, loader, schedule),
+        "optimizer": {"lr": optimizer.lr, "state": numbers},
+        "schedule": schedule and {"base_lr": schedule.base_lr, "count": schedule.count},
+        "random": generator().bit_generator.state,
+        "position": asdict(position),
+    }
+    remove_leftovers(path)
+    write_checkpoint(path, arrays, {**metadata, "architecture": type(model).__name__, "training": training})
+
+
+def load_training(
+    path: str | Path, model: Module, optimizer: Optimizer, loader: DataLoader, schedule: Schedule | None = None
+) -> Position:
+    """Set all that belongs to a training run to what `save_training` saved. All or nothing.
+
+    The learning rate is the saved one; all other settings must be those of the saved run. What a run draws from afterwards,
+    `minigrad.random.generator()`, and the loader's `epoch` and `step` are set as well.
+
+    Returns:
+        The run's position, for `train`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is damaged, holds no training run, or one of another model, optimizer, schedule or data
+            set; nothing is changed then.
+    """
+    arrays, metadata = read_checkpoint(path)
+    training = metadata.get("training")
+    if training is None:
+        raise CheckpointError(
+            f"checkpoint {path} holds a model but no training run; load_checkpoint reads it, save_training writes both"
+        )
+    random = generator().bit_generator
+    try:
+        _compare(path, training["settings"], _settings(optimizer, loader, schedule))
+        state = [dict(numbers) for numbers in training["optimizer"]["state"]]
+        lr, saved_schedule = float(training["optimizer"]["lr"]), training["schedule"] or {"base_lr": 0, "count": 0}
+        base_lr, count = float(saved_schedule["base_lr"]), int(saved_schedule["count"])
+        position = Position(**training["position"])
+        if not (0 <= position.step <= len(loader) and len(state) == len(optimizer.params)):
+            raise ValueError(f"{position} with {len(state)} states")
+        type(random)().state = training["random"]  # refuses what is no state, before anything has changed
+        model_arrays: dict[str, Array] = {}
+        for name, array in arrays.items():
+            owner, _, rest = name.partition(".")
+            if owner == "model":
+                model_arrays[rest] = array
+            else:
+                i, _, key = rest.partition(".")
+                state[int(i)][key] = array
+    except CheckpointError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"checkpoint {path}: its training run is damaged ({error!r})") from None
+    _load_model(path, model, model_arrays)
+    optimizer.state, optimizer.lr = state, lr
+    if schedule is not None:
+        schedule.base_lr, schedule.count = base_lr, count
+    random.state = training["random"]
+    loader.epoch, loader.step = position.epoch, position.step
+    return position
+
+
+def fit(
+    model: Module,
+    loader: DataLoader,
+    loss_fn: Callable[..., Any],
+    optimizer: Optimizer,
+    epochs: int,
+    schedule: Schedule | None = None,
+    *,
+    schedule_each: str = "epoch",
+    checkpoint: str | Path | None = None,
+    every: int = 100,
+    after_step: Callable[[Any], Any] | None = None,
+    after_epoch: Callable[[Position], Any] | None = None,
+) -> list[float]:
+    """Train a model from epoch 0, or from where the checkpoint stands if that file exists, until `epochs` are done.
+
+    A run that was interrupted, even by SIGKILL, and is started again with the same program ends with the same bits as one
+    that was not: everything random must come from `minigrad.random.generator()` or from the loader.
+
+    Args:
+        model, loader, loss_fn, optimizer, after_step: as for `train`.
+        epochs: how many in all. A finished run, started again with more, goes on.
+        schedule: its `step` is called between epochs or between steps.
+        schedule_each: "epoch" or "step".
+        checkpoint: the file. None: nothing is saved.
+        every: steps from one save to the next within an epoch. Each epoch's end is saved too.
+        after_epoch: called with the position after every epoch, before it is saved; `position.losses[-1]` is its mean loss.
+
+    Returns:
+        The mean loss of each epoch, those before an interruption included.
+
+    Raises:
+        ValueError: schedule_each or every is wrong.
+        NonFiniteLossError: as `train`.
+        CheckpointError: the file belongs to another run; see `load_training`.
+
+    Example:
+        >>> from minigrad import nn, optim
+        >>> model, x = nn.Linear(2, 3), np.zeros((8, 2), np.float32)
+        >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
+        >>> len(fit(model, DataLoader(x, np.zeros(8, int)), nn.CrossEntropyLoss(), optimizer, epochs=3))
+        3
+    """
+    if schedule_each not in ("epoch", "step"):
+        raise ValueError(f"fit: schedule_each is {schedule_each!r}, expected 'epoch' or 'step'")
+    if every < 1:
+        raise ValueError(f"fit: every is {every}, expected 1 or more")
+    position = Position()
+    if checkpoint is not None and Path(checkpoint).exists():
+        position = load_training(checkpoint, model, optimizer, loader, schedule)
+
+    def save() -> None:
+        if checkpoint is not None:
+            save_training(checkpoint, model, optimizer, loader, position, schedule)
+
+    def finish_step(model: Module) -> None:
+        if after_step is not None:
+            after_step(model)
+        if position.step < len(loader):  # the epoch's end does the same below
+            if schedule is not None and schedule_each == "step":
+                schedule.step()
+            if position.step % every == 0:
+                save()
+
+    while position.epoch < epochs:
+        # Stepped on entering an epoch, not on leaving one: some schedules have no rate beyond the run's last step.
+        if schedule is not None and position.epoch > 0 and position.step == 0:
+            schedule.step()
+        loss = train(model, loader, loss_fn, optimizer, finish_step, position)
+        position.losses.append(loss)
+        position.epoch, position.step, position.images, position.loss_sum = position.epoch + 1, 0, 0, 0.0
+        if after_epoch is not None:
+            after_epoch(position)
+        save()
+    return position.losses
+
+
+def _settings(optimizer: Optimizer, loader: DataLoader, schedule: Schedule | None) -> dict[str, dict[str, Any]]:
+    """Return what must be the same for a run to go on."""
+    return {
+        "optimizer": {**_plain(optimizer, but={"lr"}), "shapes of parameters": [p.shape for p in optimizer.params]},
+        "schedule": {"class": None} if schedule is None else _plain(schedule, but={"base_lr", "count"}),
+        "loader": {
+            "number of images": len(loader.labels),
+            "checksum of labels": zlib.crc32(loader.labels.tobytes()),
+            "batch_size": loader.batch_size,
+            "shuffle": loader.shuffle,
+            "seed": loader.seed,
+        },
+    }
+
+
+def _plain(thing: Any, but: set[str]) -> dict[str, Any]:
+    """Return a thing's class and those of its attributes that are numbers or words, but not those that a run changes."""
+    plain = {name: v for name, v in vars(thing).items() if isinstance(v, int | float | str | tuple | np.generic)}
+    return {"class": type(thing).__name__} | {name: value for name, value in plain.items() if name not in but}
+
+
+def _compare(path: str | Path, saved: dict[str, dict[str, Any]], present: dict[str, dict[str, Any]]) -> None:
+    for part, settings in present.items():
+        for name in [*settings, *sorted(saved[part].keys() - settings.keys())]:
+            there, here = saved[part].get(name), json.loads(to_json(settings.get(name)))
+            if there != here:
+                raise CheckpointError(
+                    f"checkpoint {path} was saved by another run ({part}: {name} {there!r} there, {here!r} here); "
+                    "go on with the settings of that run, or start a new one under another name"
+                )
+
+
+def _load_model(path: str | Path, model: Module, arrays: dict[str, Array]) -> None:
+    for name, array in model.state_dict().items():
+        if name in arrays and arrays[name].dtype != array.dtype:
+            raise CheckpointError(
+                f"checkpoint {path} is not one of this {type(model).__name__}: "
+                f"{name} is {arrays[name].dtype} in it and {array.dtype} in the model"
+            )
+    try:
+        model.load_state_dict(arrays)
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"checkpoint {path} is not one of {type(model).__name__}: {error.args[0]}") from None
