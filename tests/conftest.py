@@ -9,7 +9,7 @@ import pytest
 import minigrad
 from minigrad import kernels
 from minigrad.datasets import FILES, ImageDataset, mnist
-from minigrad.tape import recording
+from minigrad.tape import observers, recording
 
 
 def pytest_addoption(parser):
@@ -24,6 +24,7 @@ def _nothing_leaks():
     yield
     assert kernels.current_mode() == "compiled", "the test left kernels in Python mode"
     assert recording(), "the test left no_grad() on"
+    assert not observers.get(), "the test left an observer of ops on"
     assert kernels.get_num_threads() == threads, "the test left the number of threads changed"
 
 

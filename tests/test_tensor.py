@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from minigrad import functional as F
 from minigrad import gradcheck, no_grad
+from minigrad.ops import TABLE
 from minigrad.tape import topological_order
 from minigrad.tensor import Tensor, apply, as_tensor
 
@@ -183,6 +184,16 @@ def test_only_floats_take_gradients(data):
 def test_data_that_are_no_numbers_are_refused():
     with pytest.raises(TypeError, match="expected numbers, got object of object"):
         Tensor(object())
+
+
+def test_a_single_float32_stays_float32_where_numpy_would_promote_it(monkeypatch):
+    """As NumPy 1 does when a float32 of shape () meets a Python number."""
+    monkeypatch.setattr("minigrad.tensor.NUMPY_1", True)
+    monkeypatch.setattr(TABLE["exp"], "forward", lambda self, x: np.exp(x, dtype=np.float64))
+    assert F.exp(Tensor(np.float32(1))).dtype == np.float32
+    assert F.exp(Tensor(np.float64(1))).dtype == np.float64
+    assert F.exp(Tensor(np.int64(1))).dtype == np.float64
+    assert F.sum([1, 2]).dtype.kind == "i"
 
 
 def test_shapes_that_do_not_fit_are_named():

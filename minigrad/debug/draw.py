@@ -22,13 +22,14 @@ from minigrad.tensor import Tensor
 CHARACTER, HEIGHT, GAP_X, GAP_Y, MARGIN = 7.3, 40, 22, 34, 16  # pixels; a character of the 12-pixel monospace font
 SWEEPS = 8
 
+# A notebook puts pictures into one page: the class keeps these rules from the others.
 STYLE = """
-text { font: 12px monospace; text-anchor: middle; fill: #1b1f24 }
-.shape { fill: #57606a }
-.op { fill: #ddf4ff; stroke: #0969da }
-.leaf { fill: #dafbe1; stroke: #1a7f37 }
-.constant { fill: #f6f8fa; stroke: #8c959f; stroke-dasharray: 4 3 }
-.edge { fill: none; stroke: #57606a }
+.graph text { font: 12px monospace; text-anchor: middle; fill: #1b1f24 }
+.graph .shape { fill: #57606a }
+.graph .op { fill: #ddf4ff; stroke: #0969da }
+.graph .leaf { fill: #dafbe1; stroke: #1a7f37 }
+.graph .constant { fill: #f6f8fa; stroke: #8c959f; stroke-dasharray: 4 3 }
+.graph .edge { fill: none; stroke: #57606a }
 """
 
 
@@ -211,10 +212,10 @@ def _svg(boxes: list[Box], layers: list[list[Box]]) -> str:
     width = max(box.x + box.width / 2 for layer in layers for box in layer) + MARGIN
     height = len(layers) * (HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="graph" width="{width:.0f}" height="{height}" '
         f'viewBox="0 0 {width:.1f} {height}" role="img">',
         f"<style>{STYLE}</style>",
-        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+        '<defs><marker id="graph-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#57606a"/></marker></defs>',
         f'<rect class="page" width="{width:.1f}" height="{height}" fill="white"/>',
     ]
@@ -223,7 +224,7 @@ def _svg(boxes: list[Box], layers: list[list[Box]]) -> str:
             source, line = _arrow(box, i)
             parts.append(
                 f'<path class="edge" data-from="{number[id(source)]}" data-to="{number[id(box)]}" d="{line}" '
-                'marker-end="url(#arrow)"/>'
+                'marker-end="url(#graph-arrow)"/>'
             )
     for box in boxes:
         round_ = 4 if box.kind == "op" else HEIGHT / 2

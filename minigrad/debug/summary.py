@@ -63,7 +63,8 @@ class Summary:
 
     def __str__(self) -> str:
         head = ("layer", "type", "output shape", "parameters", "multiply-accumulates", "activation bytes")
-        rows = [(r.path or "(itself)", r.type, str(r.output_shape or "-"), *_counts(r)) for r in self.layers]
+        shapes = ["-" if layer.output_shape is None else str(layer.output_shape) for layer in self.layers]
+        rows = [(r.path or "(itself)", r.type, s, *_counts(r)) for r, s in zip(self.layers, shapes, strict=True)]
         table = [head, *rows, ("total", "", "", *_counts(self))]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = []
@@ -157,7 +158,7 @@ class _Recorder(tape.Observer):
 
 
 def _is_size(n: Any) -> bool:
-    return isinstance(n, int | np.integer) and n > 0
+    return isinstance(n, int | np.integer) and bool(n > 0)
 
 
 def _counts(row: Layer | Summary) -> tuple[str, str, str]:

@@ -191,7 +191,7 @@ def _sum_of_products(op: str, at: tuple[int, ...], x: Array, places: Array, weig
 
 def _look_up(x: Array, places: Array, outside: float) -> tuple[Array, Array]:
     """Return the values of x at `places`, `outside` where they lie beyond x, and which lie within."""
-    inside = ((places >= 0) & (places < x.shape)).all(axis=1)
+    inside = np.array([all(0 <= i < size for i, size in zip(place, x.shape, strict=True)) for place in places], bool)
     values = np.full(len(places), outside, x.dtype)
     values[inside] = x[tuple(places[inside].T)]
     return values, inside
