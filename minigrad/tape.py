@@ -118,12 +118,14 @@ def input_gradients(op: ops.Op, g: Array) -> Iterator[tuple[Node, Array]]:
         RuntimeError: an input was written in place since forward.
     """
     for position, x in enumerate(op.inputs):
-        if isinstance(x, Node) and x.writes != op.writes[position]:
+        if not isinstance(x, Node):
+            continue
+        if x.writes != op.writes[position]:
             raise RuntimeError(
                 f"backward: {op.name} used a tensor of shape {x.data.shape} that was written in place afterwards; "
                 "its gradients would be wrong: write into a copy instead"
             )
-        if isinstance(x, Node) and x.requires_grad:
+        if x.requires_grad:
             yield x, _observed_gradient(op, position, g, x) if observers.get() else op.gradient(position, g, x.data)
 
 
@@ -139,7 +141,7 @@ def _observed_gradient(op: ops.Op, position: int, g: Array, x: Node) -> Array:
 def accumulate(leaf: Node, g: Array) -> None:
     """Add g to the leaf's .grad. The first gradient is copied unless it is fresh memory of its own."""
     if leaf.grad is not None:
-        leaf.grad = leaf.grad + g
+        leaf.grad = np.asarray(leaf.grad + g)  # NumPy makes a number of two arrays without axes
     else:
         leaf.grad = g if g.base is None and g.flags.writeable and g.flags.c_contiguous else np.array(g)
 
@@ -163,13 +165,16 @@ def topological_order(root: Node) -> list[Node]:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        stack.append((node, True))
         if node.op is None:
+            order.append(node)
             continue
         if node.op.released:
             raise RuntimeError(
                 "backward: this graph was used by an earlier backward(), which freed what its ops had saved; "
                 "call the first one as backward(retain_graph=True), or compute the result again"
             )
-        stack.extend((x, False) for x in node.op.inputs if isinstance(x, Node) and x.requires_grad)
+        stack.append((node, True))
+        for x in node.op.inputs:
+            if isinstance(x, Node) and x.requires_grad:
+                stack.append((x, False))
     return order

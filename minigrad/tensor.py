@@ -348,7 +348,13 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
         ValueError, IndexError: the arrays do not fit the op.
     """
     op = op_type()
-    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    arrays, needs_gradient = [], False
+    for x in inputs:
+        if isinstance(x, Tensor):
+            arrays.append(x.data)
+            needs_gradient = needs_gradient or x.requires_grad
+        else:
+            arrays.append(x)
     result = object.__new__(Tensor)
     start = perf_counter() if (observers := tape.observers.get()) else 0.0
     try:
@@ -365,7 +371,7 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
     result.grad = None
     result.op = None
     result.writes = 0
-    result.requires_grad = tape.recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+    result.requires_grad = needs_gradient and tape.recording()
     if result.requires_grad:
         op.inputs = inputs
         op.writes = [x.writes if isinstance(x, Tensor) else 0 for x in inputs]

@@ -69,7 +69,7 @@ class Waiting(Tensor):
         with tape.set_recording(self.requires_grad):
             result = apply(op, *inputs, **settings)
         Node.data.__set__(self, result.data)  # pyright: ignore[reportAttributeAccessIssue]
-        Node.op.__set__(self, result.op)  # pyright: ignore[reportAttributeAccessIssue]
+        Node.op.__set__(self, result.op)  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
 
     @property
     def data(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -83,7 +83,7 @@ class Waiting(Tensor):
         """The op that computed the values."""
         if self.call is not None:
             self._run()
-        return Node.op.__get__(self)  # pyright: ignore[reportAttributeAccessIssue]
+        return Node.op.__get__(self)  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -122,11 +122,8 @@ def max_pool2d(x: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int],
         return apply(ops.MaxPool2d, x, **settings)
     (source,) = x.call[1]
     if isinstance(source, Waiting) and source.call and padding == (0, 0):
-        return Tensor(
-            _conv_relu_pool(
-                *(None if t is None else t.data for t in source.call[1]), **source.call[2], pool=(kernel_size, stride)
-            )
-        )
+        arrays = [None if t is None else t.data for t in source.call[1]]
+        return Tensor(_conv_relu_pool(arrays, kernel_size, stride, **source.call[2]))
     return apply(ops.ReluMaxPool2d, source, **settings)
 
 
@@ -135,10 +132,10 @@ def _comes_from_conv(x: Tensor) -> bool:
 
 
 def _conv_relu_pool(
-    x: Array, w: Array, b: Array | None, *, stride: Any, padding: Any, dilation: Any, groups: int, pool: Any
+    arrays: list[Any], window: Any, step: Any, *, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Array:
+    x, w, b = arrays
     x = pad_image(innermost(x), *padding)  # (C, H, W, N)
-    window, step = pool
     size = output_size(output_size(x.shape[1:3], w.shape[2:], stride, dilation), window, step, (1, 1))
     out = np.empty((len(w), *size, x.shape[3]), x.dtype)  # (F, OH, OW, N)
     b = np.zeros(len(w), x.dtype) if b is None else np.ascontiguousarray(b)

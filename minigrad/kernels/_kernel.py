@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import update_wrapper
+from functools import cache, update_wrapper
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -26,8 +27,15 @@ _mode: ContextVar[str] = ContextVar("minigrad_kernel_mode", default="compiled")
 FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
 
 helper = register_jitable
-"""Marks a function that kernels of the same file call. It stays a plain function: compiled kernels inline it, Python
-ones call it, so `use("python")` reaches it too. Helpers never cross files: Numba's cache only watches a kernel's own."""
+"""Marks a function that kernels call. It stays a plain function: compiled kernels inline it, Python ones call it, so
+`use("python")` reaches it too."""
+
+
+@cache
+def _folder_stamp() -> tuple[tuple[str, float, int], ...]:
+    """Return name, time and size of every file of this folder: when it changes, kernels are compiled again."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
 
 
 class Kernel:
@@ -41,6 +49,9 @@ class Kernel:
     def __init__(self, function: Callable[..., Any]):
         self.python = function
         self.compiled = numba.njit(parallel=True, cache=True, nogil=True, fastmath=FAST_MATH)(function)
+        # Numba's cache watches the kernel's own file only, and kernels use helpers of others: watch the whole folder.
+        cache_file = self.compiled._cache._cache_file  # pyright: ignore[reportAttributeAccessIssue]
+        cache_file._source_stamp = _folder_stamp()
         update_wrapper(self, function)
         TABLE[function.__name__] = self
 
@@ -49,6 +60,8 @@ class Kernel:
             return self.python(*args)
         if not threads.is_started():
             threads.start()
+        if threads.launch is None:
+            return self.compiled(*args)
         with threads.launch:
             return self.compiled(*args)
 

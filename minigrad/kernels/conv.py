@@ -4,10 +4,8 @@ Arrays here have the batch innermost: an image tensor of shape (N, C, H, W) arri
 kernel size, the inner loops then run over contiguous images, which is what vector units want. With stride 1 a whole
 row of columns and images is one contiguous *run*; with a larger stride each column is a run of its own.
 
-A *tap* is one position of a filter: a channel, a kernel row and a kernel column. A *tile* is a block of results, six
-filters by four vectors of images, that stays in registers while all taps are added to it: 24 multiply-adds for four loads
-and six weights, and one store at the end. (Six times four, since a core with AVX-512 has 32 vector registers.) The gradient
-of the input is the same sum with the two sides exchanged, and uses the same tile.
+A *tap* is one position of a filter: a channel, a kernel row and a kernel column. Results are computed in tiles of six
+filters (see `tiles.py`). The gradient of the input is the same sum with the two sides exchanged, in tiles of six channels.
 
 Padding was added before and is cut off after, at the edge of the op: these loops never ask where the border is.
 """
@@ -16,10 +14,8 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
+from minigrad.kernels.tiles import TILE, sum_run
 from minigrad.kernels.vector import fma, lane_sum, lanes, larger, load, splat, store
-
-TILE = 6
-"""Filters (or channels) of a tile."""
 
 BLOCK = 64
 """Images that the fused kernel takes at once: a tile's width in float32 with AVX-512."""
@@ -31,117 +27,6 @@ def _runs(columns, images, stride):
     if stride == 1:
         return 1, columns * images, 0
     return columns, images, stride * images
-
-
-@helper
-def _load4(x, at):
-    width = lanes(x)
-    return load(x, at), load(x, at + width), load(x, at + 2 * width), load(x, at + 3 * width)
-
-
-@helper
-def _fma4(a, x, c):
-    """Return c + a * x for four vectors and one number."""
-    x0, x1, x2, x3 = x
-    c0, c1, c2, c3 = c
-    a = splat(a)
-    return fma(a, x0, c0), fma(a, x1, c1), fma(a, x2, c2), fma(a, x3, c3)
-
-
-@helper
-def _store4(x, at, c):
-    width = lanes(x)
-    c0, c1, c2, c3 = c
-    store(x, at, c0)
-    store(x, at + width, c1)
-    store(x, at + 2 * width, c2)
-    store(x, at + 3 * width, c3)
-
-
-@helper
-def _splat4(value):
-    v = splat(value)
-    return v, v, v, v
-
-
-@helper
-def _wide_tile(x, at, sources, taps, w, b, out, places, m):
-    """Six filters by four vectors: out[places[s] + m ...] = b[s] + sum over taps of w[tap, s] * x[at + the tap's place ...].
-
-    sources: for each row of taps, where it begins in x and in w   taps: how many a row has, the first's place in w, and
-    the step from one to the next in x and in w
-    """
-    count, first, step, w_step = taps
-    c0, c1, c2, c3, c4, c5 = _splat4(b[0]), _splat4(b[1]), _splat4(b[2]), _splat4(b[3]), _splat4(b[4]), _splat4(b[5])
-    for row in range(sources.shape[0]):
-        p, t = at + sources[row, 0], first + sources[row, 1]
-        for _ in range(count):
-            v = _load4(x, p)
-            c0, c1, c2 = _fma4(w[t], v, c0), _fma4(w[t + 1], v, c1), _fma4(w[t + 2], v, c2)
-            c3, c4, c5 = _fma4(w[t + 3], v, c3), _fma4(w[t + 4], v, c4), _fma4(w[t + 5], v, c5)
-            p += step
-            t += w_step
-    _store4(out, places[0] + m, c0)
-    _store4(out, places[1] + m, c1)
-    _store4(out, places[2] + m, c2)
-    _store4(out, places[3] + m, c3)
-    _store4(out, places[4] + m, c4)
-    _store4(out, places[5] + m, c5)
-
-
-@helper
-def _narrow_tile(x, at, sources, taps, w, b, out, places, m):
-    """Six filters by one vector: what is left of a run when four vectors no longer fit."""
-    count, first, step, w_step = taps
-    c0, c1, c2, c3, c4, c5 = splat(b[0]), splat(b[1]), splat(b[2]), splat(b[3]), splat(b[4]), splat(b[5])
-    for row in range(sources.shape[0]):
-        p, t = at + sources[row, 0], first + sources[row, 1]
-        for _ in range(count):
-            v = load(x, p)
-            c0, c1, c2 = fma(splat(w[t]), v, c0), fma(splat(w[t + 1]), v, c1), fma(splat(w[t + 2]), v, c2)
-            c3, c4, c5 = fma(splat(w[t + 3]), v, c3), fma(splat(w[t + 4]), v, c4), fma(splat(w[t + 5]), v, c5)
-            p += step
-            t += w_step
-    store(out, places[0] + m, c0)
-    store(out, places[1] + m, c1)
-    store(out, places[2] + m, c2)
-    store(out, places[3] + m, c3)
-    store(out, places[4] + m, c4)
-    store(out, places[5] + m, c5)
-
-
-@helper
-def _short_tile(x, at, sources, taps, w, b, out, places, m, length):
-    """The same sum, number by number, for a run shorter than a vector."""
-    count, first, step, w_step = taps
-    for s in range(TILE):
-        for k in range(length):
-            total = b[s]
-            for row in range(sources.shape[0]):
-                p, t = at + k + sources[row, 0], first + sources[row, 1] + s
-                for tap in range(count):
-                    total += w[t + tap * w_step] * x[p + tap * step]
-            out[places[s] + m + k] = total
-
-
-@helper
-def _correlate_run(x, at, sources, taps, w, b, out, places, start, length):
-    """Compute one run of every filter. The last vector may overlap the one before: it stores the same numbers again.
-
-    Tiles of filters change fastest: what they read of x is then still in the cache.
-    """
-    width = lanes(out)
-    whole = length - length % (4 * width)
-    for m in range(0, whole, 4 * width):
-        for tile in range(w.shape[0]):
-            _wide_tile(x, at + m, sources, taps, w[tile], b[tile], out, places[tile], start + m)
-    for m in range(whole, length, width):
-        for tile in range(w.shape[0]):
-            if length < width:
-                _short_tile(x, at, sources, taps, w[tile], b[tile], out, places[tile], start, length)
-            else:
-                last = min(m, length - width)
-                _narrow_tile(x, at + last, sources, taps, w[tile], b[tile], out, places[tile], start + last)
 
 
 @helper
@@ -209,7 +94,7 @@ def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, 
         for run in range(runs):
             at = (group * channels * height + oh * stride_h) * row + run * step
             start = oh * out_w * images + run * length
-            _correlate_run(x_flat, at, sources, steps, own_w, own_b, out_flat, own_places, start, length)
+            sum_run(x_flat, at, sources, steps, own_w, own_b, out_flat, own_places, start, length)
 
 
 @helper
@@ -277,7 +162,7 @@ def conv2d_relu_max_pool2d(
                 for column in range(conv_w):
                     at = top * row + column * stride_w * images + first
                     start = (i * conv_w + column) * length
-                    _correlate_run(x_flat, at, sources, steps, own_w, own_b, rows_flat, own_places, start, length)
+                    sum_run(x_flat, at, sources, steps, own_w, own_b, rows_flat, own_places, start, length)
         _pool_rows(
             rows, pool_h, pool_w, step_w, out.reshape(-1), oh * out_w * images + first, out_h * out_w * images, images
         )
@@ -335,7 +220,7 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
             at = (iw - first * dilation_w) // stride_w * images
             steps = (found, first * TILE, -(jump * dilation_w // stride_w) * images, jump * TILE)
             start = (ih * columns + iw) * images
-            _correlate_run(g_flat, at, sources, steps, own_w, zeros, grad_flat, own_places, start, images)
+            sum_run(g_flat, at, sources, steps, own_w, zeros, grad_flat, own_places, start, images)
 
 
 @helper

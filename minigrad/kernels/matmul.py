@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
+from minigrad.kernels.tiles import TILE, sum_run
 
 BLOCKS = 4
 
@@ -32,22 +33,27 @@ def matmul_rows(a, b, out):
 
 @kernel
 def matmul_transposed(a, b, out):
-    """out = a.T @ b, in blocks of the dimension that is summed: partial sums, added in order.
-
-    Rows of a.T are not contiguous, so BLAS could not be given blocks of them; blocks of the summed rows it can.
+    """out = a.T @ b, in tiles of six rows: BLAS would need a copy of each block of a.T, whose rows are not contiguous.
 
     a: (K, M), C-contiguous   b: (K, P), C-contiguous   out: (M, P), C-contiguous, overwritten
     """
-    partial = np.zeros((BLOCKS, out.shape[0], out.shape[1]), out.dtype)
-    for index in prange(BLOCKS):
-        start, stop = _block(a.shape[0], index)
-        if stop > start:
-            np.dot(a[start:stop].T, b[start:stop], partial[index])
-    rows = out.shape[0]
-    for row in prange(rows):
-        out[row] = partial[0, row]
-        for index in range(1, BLOCKS):
-            out[row] += partial[index, row]
+    rows, columns = out.shape
+    a_flat, b_flat, out_flat = a.reshape((1, a.size)), b.reshape(-1), out.reshape(-1)
+    sources, zeros = np.zeros((1, 2), np.int64), np.zeros((1, TILE), out.dtype)
+    if rows < TILE:
+        for row in range(rows):
+            out[row] = 0
+            for k in range(a.shape[0]):
+                for p in range(columns):
+                    out[row, p] += a[k, row] * b[k, p]
+    else:
+        for tile in prange((rows + TILE - 1) // TILE):
+            first = min(tile * TILE, rows - TILE)  # the last tile may overlap the one before: it stores the same again
+            places = np.empty((1, TILE), np.int64)
+            for s in range(TILE):
+                places[0, s] = (first + s) * columns
+            terms = (a.shape[0], first, columns, rows)
+            sum_run(b_flat, 0, sources, terms, a_flat, zeros, out_flat, places, 0, columns)
 
 
 @kernel

@@ -11,9 +11,13 @@ and that is what makes a convolution fast. With the functions here a kernel says
 Run as Python, a vector is a small array and each function does what its docstring says, so the same kernel can be stepped
 through. Compiled, each is one instruction. Kernels index flat (one-dimensional, contiguous) arrays with these functions;
 compiled, nothing checks the index.
-
-Numba's cache watches a kernel's own file only: after a change here, delete `minigrad/kernels/__pycache__`.
 """
+
+# Numba calls an intrinsic without its first parameter.
+# pyright: reportCallIssue=false
+
+# Numba calls an intrinsic without its first parameter.
+# pyright: reportCallIssue=false
 
 import numpy as np
 from llvmlite import binding, ir

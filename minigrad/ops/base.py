@@ -110,7 +110,7 @@ class Op:
                 f"{self.name}: vjp_{self.arguments[argument]} returned shape {gradient.shape} "
                 f"for an argument of shape {x.shape}"
             )
-        return gradient.astype(x.dtype, copy=False)
+        return gradient if gradient.dtype == x.dtype else gradient.astype(x.dtype)
 
     def release(self) -> None:
         """Forget what forward kept, and the inputs; the memory can go."""

@@ -1,0 +1,127 @@
+"""Tiles: blocks of results that stay in vector registers while all terms of their sums are added.
+
+A tile is six rows of results by four vectors. For each term it loads four vectors and six numbers and does 24
+multiply-adds, and it stores once at the end; a plain loop would load and store each result for each term. (Six times four,
+since a core with AVX-512 has 32 vector registers.) Convolutions, their gradients and matrix products all come down to
+
+    out[places[s] + m] = b[s] + sum over terms of w[term, s] * x[at + the term's place + m]
+
+for six s and a contiguous run of m.
+"""
+
+from minigrad.kernels._kernel import helper
+from minigrad.kernels.vector import fma, lanes, load, splat, store
+
+TILE = 6
+"""Rows of a tile."""
+
+
+@helper
+def _load4(x, at):
+    width = lanes(x)
+    return load(x, at), load(x, at + width), load(x, at + 2 * width), load(x, at + 3 * width)
+
+
+@helper
+def _fma4(a, x, c):
+    """Return c + a * x for four vectors and one number."""
+    x0, x1, x2, x3 = x
+    c0, c1, c2, c3 = c
+    a = splat(a)
+    return fma(a, x0, c0), fma(a, x1, c1), fma(a, x2, c2), fma(a, x3, c3)
+
+
+@helper
+def _store4(x, at, c):
+    width = lanes(x)
+    c0, c1, c2, c3 = c
+    store(x, at, c0)
+    store(x, at + width, c1)
+    store(x, at + 2 * width, c2)
+    store(x, at + 3 * width, c3)
+
+
+@helper
+def _splat4(value):
+    v = splat(value)
+    return v, v, v, v
+
+
+@helper
+def _wide_tile(x, at, sources, taps, w, b, out, places, m):
+    """Six filters by four vectors: out[places[s] + m ...] = b[s] + sum over taps of w[tap, s] * x[at + the tap's place ...].
+
+    sources: for each row of taps, where it begins in x and in w   taps: how many a row has, the first's place in w, and
+    the step from one to the next in x and in w
+    """
+    count, first, step, w_step = taps
+    c0, c1, c2, c3, c4, c5 = _splat4(b[0]), _splat4(b[1]), _splat4(b[2]), _splat4(b[3]), _splat4(b[4]), _splat4(b[5])
+    for row in range(sources.shape[0]):
+        p, t = at + sources[row, 0], first + sources[row, 1]
+        for _ in range(count):
+            v = _load4(x, p)
+            c0, c1, c2 = _fma4(w[t], v, c0), _fma4(w[t + 1], v, c1), _fma4(w[t + 2], v, c2)
+            c3, c4, c5 = _fma4(w[t + 3], v, c3), _fma4(w[t + 4], v, c4), _fma4(w[t + 5], v, c5)
+            p += step
+            t += w_step
+    _store4(out, places[0] + m, c0)
+    _store4(out, places[1] + m, c1)
+    _store4(out, places[2] + m, c2)
+    _store4(out, places[3] + m, c3)
+    _store4(out, places[4] + m, c4)
+    _store4(out, places[5] + m, c5)
+
+
+@helper
+def _narrow_tile(x, at, sources, taps, w, b, out, places, m):
+    """Six filters by one vector: what is left of a run when four vectors no longer fit."""
+    count, first, step, w_step = taps
+    c0, c1, c2, c3, c4, c5 = splat(b[0]), splat(b[1]), splat(b[2]), splat(b[3]), splat(b[4]), splat(b[5])
+    for row in range(sources.shape[0]):
+        p, t = at + sources[row, 0], first + sources[row, 1]
+        for _ in range(count):
+            v = load(x, p)
+            c0, c1, c2 = fma(splat(w[t]), v, c0), fma(splat(w[t + 1]), v, c1), fma(splat(w[t + 2]), v, c2)
+            c3, c4, c5 = fma(splat(w[t + 3]), v, c3), fma(splat(w[t + 4]), v, c4), fma(splat(w[t + 5]), v, c5)
+            p += step
+            t += w_step
+    store(out, places[0] + m, c0)
+    store(out, places[1] + m, c1)
+    store(out, places[2] + m, c2)
+    store(out, places[3] + m, c3)
+    store(out, places[4] + m, c4)
+    store(out, places[5] + m, c5)
+
+
+@helper
+def _short_tile(x, at, sources, taps, w, b, out, places, m, length):
+    """The same sum, number by number, for a run shorter than a vector."""
+    count, first, step, w_step = taps
+    for s in range(TILE):
+        for k in range(length):
+            total = b[s]
+            for row in range(sources.shape[0]):
+                p, t = at + k + sources[row, 0], first + sources[row, 1] + s
+                for tap in range(count):
+                    total += w[t + tap * w_step] * x[p + tap * step]
+            out[places[s] + m + k] = total
+
+
+@helper
+def sum_run(x, at, sources, taps, w, b, out, places, start, length):
+    """Compute one run of every filter. The last vector may overlap the one before: it stores the same numbers again.
+
+    Tiles of filters change fastest: what they read of x is then still in the cache.
+    """
+    width = lanes(out)
+    whole = length - length % (4 * width)
+    for m in range(0, whole, 4 * width):
+        for tile in range(w.shape[0]):
+            _wide_tile(x, at + m, sources, taps, w[tile], b[tile], out, places[tile], start + m)
+    for m in range(whole, length, width):
+        for tile in range(w.shape[0]):
+            if length < width:
+                _short_tile(x, at, sources, taps, w[tile], b[tile], out, places[tile], start, length)
+            else:
+                last = min(m, length - width)
+                _narrow_tile(x, at + last, sources, taps, w[tile], b[tile], out, places[tile], start + last)
