@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -80,16 +80,28 @@ class Node:
         grad: after `backward`, the gradient of a leaf.
         requires_grad: True if a gradient flows here.
         op: the `Op` that computed the values, None for a leaf.
-        writes: in-place writes so far; `backward` refuses to use values that were written over.
+        written: time of the last in-place write, 0 for none; `backward` refuses to use values that were written over.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "op", "requires_grad", "writes")
+    __slots__ = ("__weakref__", "data", "grad", "op", "requires_grad", "written")
 
     data: Array
     grad: Array | None
     op: ops.Op | None
     requires_grad: bool
-    writes: int
+    written: int
+
+
+class Clock:
+    """Counts the in-place writes of the process, so that an op and a write can be put in order."""
+
+    now: ClassVar[int] = 0
+
+    @classmethod
+    def tick(cls) -> int:
+        """Count one more write and return its time."""
+        cls.now += 1
+        return cls.now
 
 
 def backward(root: Node, gradient: Array, retain_graph: bool = False) -> None:
@@ -111,27 +123,32 @@ def backward(root: Node, gradient: Array, retain_graph: bool = False) -> None:
             node.op.release()
 
 
-def input_gradients(op: ops.Op, g: Array) -> Iterator[tuple[Node, Array]]:
-    """Yield each input of the op that requires a gradient, with the gradient that g, the result's, gives it.
+def input_gradients(op: ops.Op, g: Array) -> list[tuple[Node, Array]]:
+    """Return each input of the op that requires a gradient, with the gradient that g, the result's, gives it.
 
     Raises:
         RuntimeError: an input was written in place since forward.
     """
+    found = []
+    gradient_of = _observed_gradient if observers.get() else ops.Op.gradient
     for position, x in enumerate(op.inputs):
         if not isinstance(x, Node):
             continue
-        if x.writes != op.writes[position]:
+        if x.written > op.made:
             raise RuntimeError(
                 f"backward: {op.name} used a tensor of shape {x.data.shape} that was written in place afterwards; "
                 "its gradients would be wrong: write into a copy instead"
             )
         if x.requires_grad:
-            yield x, _observed_gradient(op, position, g, x) if observers.get() else op.gradient(position, g, x.data)
+            gradient = gradient_of(op, position, g, x.data)
+            # What an op passes on unchanged may go to several inputs: a leaf, which keeps it, gets its own.
+            found.append((x, gradient.copy() if gradient is g and x.op is None else gradient))
+    return found
 
 
-def _observed_gradient(op: ops.Op, position: int, g: Array, x: Node) -> Array:
+def _observed_gradient(op: ops.Op, position: int, g: Array, x: Array) -> Array:
     start = perf_counter()
-    gradient = op.gradient(position, g, x.data)
+    gradient = op.gradient(position, g, x)
     seconds = perf_counter() - start
     for observer in observers.get():
         observer.backward(op, position, g, gradient, seconds)
@@ -139,11 +156,12 @@ def _observed_gradient(op: ops.Op, position: int, g: Array, x: Node) -> Array:
 
 
 def accumulate(leaf: Node, g: Array) -> None:
-    """Add g to the leaf's .grad. The first gradient is copied unless it is fresh memory of its own."""
+    """Add g to the leaf's .grad. The first gradient is copied unless it is memory of its own."""
     if leaf.grad is not None:
         leaf.grad = np.asarray(leaf.grad + g)  # NumPy makes a number of two arrays without axes
     else:
-        leaf.grad = g if g.base is None and g.flags.writeable and g.flags.c_contiguous else np.array(g)
+        own = isinstance(g, np.ndarray) and g.base is None and g.flags.writeable and g.flags.c_contiguous
+        leaf.grad = g if own else np.array(g)
 
 
 def topological_order(root: Node) -> list[Node]:

@@ -60,7 +60,7 @@ class Tensor(Node):
         self.grad = None
         self.op = None
         self.requires_grad = requires_grad
-        self.writes = 0
+        self.written = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -295,7 +295,7 @@ class Tensor(Node):
     def __setitem__(self, key: Any, value: Any) -> None:
         self._refuse_in_place("tensor[...] = value")
         self.data[key] = value.data if isinstance(value, Tensor) else value
-        self.writes += 1
+        self.written = tape.Clock.tick()
 
     def _refuse_in_place(self, what: str) -> None:
         if self.requires_grad:
@@ -321,7 +321,7 @@ class Tensor(Node):
         if isinstance(other, Tensor):
             other._refuse_in_place(what)
         function(self.data, other.data if isinstance(other, Tensor) else other, out=self.data, casting="same_kind")
-        self.writes += 1
+        self.written = tape.Clock.tick()
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -332,7 +332,7 @@ class Tensor(Node):
             )
         copy = object.__new__(type(self))
         copy.data, copy.op, copy.requires_grad = self.data.copy(order="K"), None, self.requires_grad
-        copy.writes = 0
+        copy.written = 0
         copy.grad = None if self.grad is None else self.grad.copy()
         memo[id(self)] = copy
         return copy
@@ -355,34 +355,37 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
             needs_gradient = needs_gradient or x.requires_grad
         else:
             arrays.append(x)
-    result = object.__new__(Tensor)
-    start = perf_counter() if (observers := tape.observers.get()) else 0.0
+    observers = tape.observers.get()
+    start = perf_counter() if observers else 0.0
     try:
-        result.data = np.asarray(op.forward(*arrays, **settings))
+        data = op.forward(*arrays, **settings)
     except (ValueError, IndexError) as error:  # NumPy's sentence, with the operation and the shapes that it leaves out
         shapes = ", ".join(f"{name}: {np.shape(x)}" for name, x in zip(op.arguments, arrays, strict=False))
         raise type(error)(f"{op.name}: {error} ({shapes})") from None
-    if NUMPY_1 and result.data.ndim == 0:
-        result.data = _keep_dtype(result.data, arrays)
+    if type(data) is not np.ndarray:
+        data = _as_array(data, arrays)
     if observers:
         seconds = perf_counter() - start
         for observer in observers:
-            observer.forward(op, arrays, settings, result.data, seconds)
-    result.grad = None
-    result.op = None
-    result.writes = 0
+            observer.forward(op, arrays, settings, data, seconds)
+    result = object.__new__(Tensor)
+    result.data, result.grad, result.written = data, None, 0
     result.requires_grad = needs_gradient and tape.recording()
     if result.requires_grad:
-        op.inputs = inputs
-        op.writes = [x.writes if isinstance(x, Tensor) else 0 for x in inputs]
+        op.inputs, op.made = inputs, tape.Clock.now
         result.op = op
+    else:
+        result.op = None
     return result
 
 
-def _keep_dtype(number: Array, arrays: list[Any]) -> Array:
-    """Return a single number in its arguments' dtype: NumPy 1 makes float64 of a float32 and a Python number."""
-    dtypes = [x.dtype for x in arrays if x is not None and x.dtype.kind == "f"]
-    return number.astype(np.result_type(*dtypes)) if dtypes and number.dtype.kind == "f" else number
+def _as_array(number: Any, arrays: list[Any]) -> Array:
+    """Return a single number, which NumPy gives for arrays without axes, as an array of its arguments' dtype."""
+    number = np.asarray(number)
+    if NUMPY_1 and number.dtype.kind == "f":  # NumPy 1 makes float64 of a float32 and a Python number
+        dtypes = [x.dtype for x in arrays if x is not None and x.dtype.kind == "f"]
+        number = number.astype(np.result_type(*dtypes)) if dtypes else number
+    return number
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:

@@ -61,7 +61,7 @@ class Waiting(Tensor):
     def __init__(self, op: type[ops.Op], inputs: tuple[Any, ...], settings: dict[str, Any], shape: tuple[int, ...]):
         self.call: tuple[Any, ...] | None = (op, inputs, settings)
         self.known = shape, inputs[0].dtype
-        self.grad, self.writes = None, 0
+        self.grad, self.written = None, 0
         self.requires_grad = tape.recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
 
     def _run(self) -> None:

@@ -19,7 +19,7 @@ Defining the class adds a row to `TABLE`; a row without a gradient check fails t
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,7 +60,7 @@ class Op:
     """forward(self, *arrays, **settings) computes the result. Every op defines its own."""
 
     inputs: tuple[Any, ...] = ()
-    writes: Sequence[int] = ()
+    made = 0
     released = False
 
     def __init_subclass__(
@@ -96,20 +96,17 @@ class Op:
         Raises:
             RuntimeError: the op's VJP returned another shape: a mistake in the op, not in its use.
         """
-        argument = 0 if self.variadic else position
-        vjp = self.vjps[argument]
+        vjp = self.vjps[0 if self.variadic else position]
         if vjp is None:
-            raise RuntimeError(f"{self.name}: argument {self.arguments[argument]!r} has no gradient")
+            raise RuntimeError(f"{self.name}: argument {self.argument_name(position)!r} has no gradient")
         gradient = np.asarray(vjp(self, g, position) if self.variadic else vjp(self, g))
-        if gradient is g:
-            gradient = g.copy()  # two arguments must not end up sharing one gradient array
-        if self.broadcasts and gradient.shape != x.shape:
-            gradient = unbroadcast(gradient, x.shape)
         if gradient.shape != x.shape:
-            raise RuntimeError(
-                f"{self.name}: vjp_{self.arguments[argument]} returned shape {gradient.shape} "
-                f"for an argument of shape {x.shape}"
-            )
+            gradient = unbroadcast(gradient, x.shape) if self.broadcasts else gradient
+            if gradient.shape != x.shape:
+                raise RuntimeError(
+                    f"{self.name}: vjp_{self.argument_name(position)} returned shape {gradient.shape} "
+                    f"for an argument of shape {x.shape}"
+                )
         return gradient if gradient.dtype == x.dtype else gradient.astype(x.dtype)
 
     def release(self) -> None:
