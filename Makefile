@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint course test-notebooks parity bench gradcheck kill-and-resume test-floor dist clean
+.PHONY: demo test lint course test-notebooks parity bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
 
 demo: $(VENV)/.core ## train, prune and fine-tune LeNet on MNIST; writes runs/demo
 	$(BIN)/minigrad demo
@@ -33,8 +33,19 @@ bench: $(VENV)/.bench ## time against PyTorch
 gradcheck: $(VENV)/.test ## check every op's gradients in every way; prints the matrix and writes docs/gradcheck.md
 	$(BIN)/python -m tools.gradcheck_matrix
 
+mutants: $(VENV)/.mutation ## mutants of the engine; the suite must kill them (about 30 minutes)
+	$(BIN)/python -m tools.mutants
+	$(BIN)/python -m tools.mutants --random 100 --seed 0
+
 kill-and-resume: $(VENV)/.core ## kill a training run 20 times and compare its end with an undisturbed one
 	$(BIN)/python tools/kill_and_resume.py --points 20
+
+hammer-threads: $(VENV)/.core ## four Python threads infer at once, on every threading layer, for 30 s each
+	$(BIN)/python tools/hammer_threads.py
+
+coverage: $(VENV)/.test ## lines of minigrad/ that the suite runs, kernels as Python among them (about 3 minutes)
+	NUMBA_CACHE_DIR=$$(mktemp -d) $(BIN)/python -m pytest -q --cov=minigrad --cov-report=term-missing:skip-covered \
+		--cov-fail-under=98 --ignore=tests/compression --ignore=tests/test_readme.py --ignore=tests/test_packaging.py tests
 
 test-floor: ## the suite on the oldest supported dependencies
 	test -x $(VENV)-floor/bin/python || $(PYTHON) -m venv $(VENV)-floor
@@ -52,7 +63,8 @@ $(BIN)/python:
 		|| { echo "minigrad needs Python 3.11 or later; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Each stamp stands for an installed extra; parity and bench use exact versions of the peers they compare with.
+# Each stamp stands for an installed extra. Parity and bench use exact versions of the peers they compare with, and
+# mutation that of the tool whose mistakes are explained.
 $(VENV)/.core: pyproject.toml | $(BIN)/python
 	$(PIP) install -q -e .
 	@touch $@
@@ -61,6 +73,6 @@ $(VENV)/.test $(VENV)/.notebooks: $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(PIP) install -q -e '.[$*]'
 	@touch $@ $(VENV)/.core
 
-$(VENV)/.parity $(VENV)/.bench: $(VENV)/.%: pyproject.toml constraints/peers.txt | $(BIN)/python
+$(VENV)/.parity $(VENV)/.bench $(VENV)/.mutation: $(VENV)/.%: pyproject.toml constraints/peers.txt | $(BIN)/python
 	$(PIP) install -q -e '.[$*]' -c constraints/peers.txt
 	@touch $@ $(VENV)/.core

@@ -129,8 +129,7 @@ def input_gradients(op: ops.Op, g: Array) -> list[tuple[Node, Array]]:
     Raises:
         RuntimeError: an input was written in place since forward.
     """
-    found = []
-    gradient_of = _observed_gradient if observers.get() else ops.Op.gradient
+    found, observed = [], bool(observers.get())
     for position, x in enumerate(op.inputs):
         if not isinstance(x, Node):
             continue
@@ -140,7 +139,7 @@ def input_gradients(op: ops.Op, g: Array) -> list[tuple[Node, Array]]:
                 "its gradients would be wrong: write into a copy instead"
             )
         if x.requires_grad:
-            gradient = gradient_of(op, position, g, x.data)
+            gradient = _observed_gradient(op, position, g, x.data) if observed else op.gradient(position, g, x.data)
             # What an op passes on unchanged may go to several inputs: a leaf, which keeps it, gets its own.
             found.append((x, gradient.copy() if gradient is g and x.op is None else gradient))
     return found

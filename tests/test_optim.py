@@ -107,6 +107,44 @@ def test_nesterov_looks_ahead():
         Adam([nn.Parameter(np.ones(1))], betas=(0.9, 1.0))
 
 
+GRADIENTS = np.array([[0.5, 1.0], [0.5, -2.0], [-1.5, 3.0]])
+
+
+def test_nesterov_follows_the_definition():
+    positions = moved(lambda p: SGD(p, 0.1, 0.5, weight_decay=0.2, nesterov=True), GRADIENTS)
+    p, v = np.array([1.0, -2.0]), np.zeros(2)
+    for g, position in zip(GRADIENTS, positions, strict=True):
+        direction = g + 0.2 * p
+        v = 0.5 * v + direction
+        p = p - 0.1 * (direction + 0.5 * v)
+        np.testing.assert_allclose(position, p, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("make", "decays_the_gradient"), [(Adam, True), (AdamW, False)])
+def test_adam_follows_the_definition(make, decays_the_gradient):
+    positions = moved(lambda p: make(p, 0.1, (0.8, 0.9), 1e-2, weight_decay=0.2), GRADIENTS)
+    p, m, v = np.array([1.0, -2.0]), np.zeros(2), np.zeros(2)
+    for t, (g, position) in enumerate(zip(GRADIENTS, positions, strict=True), start=1):
+        if decays_the_gradient:
+            g = g + 0.2 * p
+        else:
+            p = p - 0.1 * 0.2 * p
+        m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+        p = p - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.9**t)) + 1e-2)
+        np.testing.assert_allclose(position, p, rtol=1e-12)
+
+
+def test_rmsprop_follows_the_definition():
+    positions = moved(lambda p: RMSprop(p, 0.1, 0.8, 1e-2, weight_decay=0.2, momentum=0.5), GRADIENTS)
+    p, square, v = np.array([1.0, -2.0]), np.zeros(2), np.zeros(2)
+    for g, position in zip(GRADIENTS, positions, strict=True):
+        g = g + 0.2 * p
+        square = 0.8 * square + 0.2 * g**2
+        v = 0.5 * v + g / (np.sqrt(square) + 1e-2)
+        p = p - 0.1 * v
+        np.testing.assert_allclose(position, p, rtol=1e-12)
+
+
 @pytest.mark.parametrize("make", [SGD, Adam, AdamW, RMSprop])
 def test_every_optimizer_keeps_float32_and_finds_a_minimum(make):
     p = nn.Parameter(np.array([3.0, -2.0], np.float32))
@@ -138,8 +176,12 @@ def test_schedules_follow_their_formulas():
     assert cycle[0] == pytest.approx(1 / 25)
     assert max(cycle) == pytest.approx(1.0) == cycle[5]
     assert cycle[-1] == pytest.approx(1 / 25e4)
-    with pytest.raises(ValueError, match="step 11 lies beyond the cycle of 11 steps"):
-        rates(OneCycleLR(optimizer(), 1.0, 11), 11)
+    assert len(rates(OneCycleLR(optimizer(), 1.0, 11), 11)) == 12  # the step() after the last batch is still allowed
+    with pytest.raises(ValueError, match="step 12 lies beyond the cycle of 11 steps"):
+        rates(OneCycleLR(optimizer(), 1.0, 11), 12)
+    assert (
+        OneCycleLR(optimizer(), 1.0, 10, pct_start=0.1).optimizer.lr == 1.0
+    )  # no step to rise in: it starts at the peak
     for make in (
         lambda: StepLR(optimizer(), 0),
         lambda: CosineAnnealingLR(optimizer(), 0),

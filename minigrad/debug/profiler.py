@@ -120,11 +120,14 @@ class Profile(tape.Observer):
 
 
 @contextmanager
-def profile() -> Iterator[Profile]:
-    """Measure every op that this thread runs inside the block, forward and backward.
+def profile(show: bool = True) -> Iterator[Profile]:
+    """Measure every op that this thread runs inside the block, forward and backward, and print a table at its end.
 
     Blocks nest: an op inside both is counted in both. Ops that other threads run are not seen. Kernels that compile for
     the first time are measured with it: run a step before.
+
+    Args:
+        show: False prints nothing.
 
     Yields:
         A `Profile`: print it for the table, most expensive op first, or read its `rows`. The machine's peak is measured
@@ -133,7 +136,7 @@ def profile() -> Iterator[Profile]:
     Example:
         >>> from minigrad import Tensor
         >>> w = Tensor(np.ones((4, 3)), requires_grad=True)
-        >>> with profile() as p:
+        >>> with profile(show=False) as p:
         ...     ((np.ones((2, 4)) @ w) ** 2).sum().backward()
         >>> sorted(p.rows)
         ['matmul', 'power', 'sum']
@@ -147,6 +150,8 @@ def profile() -> Iterator[Profile]:
             yield measured
     finally:
         measured.seconds += perf_counter() - start
+    if show:
+        print(measured)
 
 
 @cache

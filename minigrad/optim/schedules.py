@@ -95,9 +95,11 @@ class OneCycleLR(Schedule):
 
     def rate(self, count: int) -> float:
         """Half a cosine wave up to the peak, another one down to the end."""
-        if count >= self.total_steps:
+        if count > self.total_steps:  # the last step() of a loop may set a rate that no batch uses
             raise ValueError(f"OneCycleLR: step {count} lies beyond the cycle of {self.total_steps} steps")
         if count <= self.peak:
+            if self.peak == 0:
+                return self.max_lr
             return _cosine(self.start, self.max_lr, count / self.peak)
         return _cosine(self.max_lr, self.end, (count - self.peak) / (self.total_steps - 1 - self.peak))
 

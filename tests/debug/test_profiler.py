@@ -19,7 +19,7 @@ def leaf(*shape):
 
 def test_calls_operations_and_bytes_of_a_product():
     x, y = leaf(2, 3), leaf(3, 4)
-    with profile() as p:
+    with profile(show=False) as p:
         (x @ y).backward(np.ones((2, 4)))
     row = p.rows["matmul"]
     assert (row.calls, row.forward_flops) == (1, 2 * 2 * 4 * 3)
@@ -33,7 +33,7 @@ def test_calls_operations_and_bytes_of_a_product():
 def test_a_bias_costs_its_additions_and_images_get_no_gradient():
     model, n = LeNet(), 3
     images = np.zeros((n, 1, 28, 28), np.float32)
-    with profile() as p:
+    with profile(show=False) as p:
         F.cross_entropy(model(images), np.array([1, 2, 3])).backward()
     first, second = 2 * 86_400 * n, 2 * 153_600 * n
     biases = n * (6 * 24 * 24 + 16 * 8 * 8)
@@ -45,7 +45,7 @@ def test_a_bias_costs_its_additions_and_images_get_no_gradient():
 
 def test_views_move_nothing():
     x = leaf(2, 3)
-    with profile() as p:
+    with profile(show=False) as p:
         x.reshape(6).backward(np.ones(6))
         x.transpose()
     assert (p.rows["reshape"].calls, p.rows["transpose"].calls) == (1, 1)
@@ -54,7 +54,7 @@ def test_views_move_nothing():
 
 def test_backward_of_what_was_computed_outside_has_a_time_but_no_operations():
     out = (leaf(5) * 2).sum()
-    with profile() as p:
+    with profile(show=False) as p:
         out.backward()
     row = p.rows["multiply"]
     assert (row.calls, row.forward_seconds, row.flops) == (0, 0, 0)
@@ -62,7 +62,7 @@ def test_backward_of_what_was_computed_outside_has_a_time_but_no_operations():
 
 
 def test_nothing_is_recorded_outside_and_the_switch_is_off_again():
-    with pytest.raises(ValueError, match="needs the argument"), profile() as p:
+    with pytest.raises(ValueError, match="needs the argument"), profile(show=False) as p:
         (leaf(2) * 2).backward()
     leaf(2) * 2
     assert p.rows["multiply"].calls == 1
@@ -70,15 +70,15 @@ def test_nothing_is_recorded_outside_and_the_switch_is_off_again():
 
 
 def test_blocks_nest():
-    with profile() as outer:
+    with profile(show=False) as outer:
         leaf(2) * 2
-        with profile() as inner:
+        with profile(show=False) as inner:
             leaf(2) * 2
     assert (outer.rows["multiply"].calls, inner.rows["multiply"].calls) == (2, 1)
 
 
 def test_ops_of_another_thread_are_not_seen():
-    with profile() as p:
+    with profile(show=False) as p:
         thread = threading.Thread(target=lambda: leaf(2) * 2)
         thread.start()
         thread.join()
@@ -87,7 +87,7 @@ def test_ops_of_another_thread_are_not_seen():
 
 
 def test_no_grad_is_measured_too():
-    with profile() as p, no_grad():
+    with profile(show=False) as p, no_grad():
         leaf(4).exp()
     assert p.rows["exp"].forward_flops == 4
 
@@ -121,3 +121,9 @@ def test_the_peak_is_measured_once():
     peak = profiler.machine_peak()
     assert peak.flops > 0 < peak.bytes
     assert profiler.machine_peak() is peak
+
+
+def test_the_table_is_printed_at_the_end_of_the_block(capsys):
+    with profile() as p:
+        leaf(2, 3).exp()
+    assert capsys.readouterr().out == f"{p}\n"

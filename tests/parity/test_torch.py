@@ -333,7 +333,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("schedule", [None, "StepLR", "CosineAnnealingLR", "OneCycleLR"])
 def test_optimizers_and_schedules_are_pytorchs(name, schedule):
     rng = np.random.default_rng(0)
-    start, gradients = rng.normal(size=5), rng.normal(size=(12, 5))
+    start, gradients = rng.normal(size=5), rng.normal(size=(13, 5))
     p, q = nn.Parameter(start), torch.nn.Parameter(torch.tensor(start.copy()))
     ours, theirs = OPTIMIZERS[name]([p], optim), OPTIMIZERS[name]([q], torch.optim)
     arguments = {"StepLR": (3, 0.5), "CosineAnnealingLR": (12, 0.001), "OneCycleLR": (0.2, 13)}.get(schedule, ())
