@@ -95,16 +95,17 @@ def _narrow_tile(x, at, sources, taps, w, b, out, places, m):
 
 @helper
 def _short_tile(x, at, sources, taps, w, b, out, places, m, length):
-    """The same sum, number by number, for a run shorter than a vector."""
+    """The same sums for a run shorter than a vector: term by term, added to the results where they lie."""
     count, first, step, w_step = taps
     for s in range(TILE):
-        for k in range(length):
-            total = b[s]
-            for row in range(sources.shape[0]):
-                p, t = at + k + sources[row, 0], first + sources[row, 1] + s
-                for tap in range(count):
-                    total += w[t + tap * w_step] * x[p + tap * step]
-            out[places[s] + m + k] = total
+        target = out[places[s] + m : places[s] + m + length]
+        target[:] = b[s]
+        for row in range(sources.shape[0]):
+            for tap in range(count):
+                p, t = at + sources[row, 0] + tap * step, first + sources[row, 1] + tap * w_step
+                values = x[p : p + length]
+                for k in range(length):
+                    target[k] += w[t + s] * values[k]
 
 
 @helper

@@ -16,9 +16,6 @@ compiled, nothing checks the index.
 # Numba calls an intrinsic without its first parameter.
 # pyright: reportCallIssue=false
 
-# Numba calls an intrinsic without its first parameter.
-# pyright: reportCallIssue=false
-
 import numpy as np
 from llvmlite import binding, ir
 from numba import types

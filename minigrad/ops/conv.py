@@ -4,7 +4,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.ops.base import Op
-from minigrad.ops.layout import crop_image, innermost, outermost, pad_image
+from minigrad.ops.layout import crop_image, innermost, innermost_image, outermost
 
 
 class Conv2d(
@@ -17,8 +17,8 @@ class Conv2d(
     """Cross-correlation: out[n, f, oh, ow] = b[f] + sum over c, i, j of w[f, c, i, j] * x[n, c, oh * stride + i, ...]."""
 
     def forward(self, x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
-        self.padding, self.geometry = padding, (*stride, *dilation, groups)
-        self.x = pad_image(innermost(x), *padding)  # (C, H, W, N)
+        self.padding, self.geometry, self.laid_out = padding, (*stride, *dilation, groups), None
+        self.x = innermost_image(x, *padding)  # (C, H, W, N)
         self.w = np.ascontiguousarray(w)
         out_h, out_w = output_size(self.x.shape[1:3], w.shape[2:], stride, dilation)
         out = np.empty((w.shape[0], out_h, out_w, x.shape[0]), x.dtype)  # (F, OH, OW, N)
@@ -29,20 +29,26 @@ class Conv2d(
     def vjp_x(self, g):
         # g: (F, OH, OW, N)   w: (F, C / groups, KH, KW)   -> (C, H, W, N)
         grad_x = np.empty_like(self.x)
-        kernels.conv2d_grad_input(innermost(g), self.w, *self.geometry, grad_x)
+        kernels.conv2d_grad_input(self._innermost(g), self.w, *self.geometry, grad_x)
         return outermost(crop_image(grad_x, *self.padding))
 
     def vjp_w(self, g):
         # x: (C, H, W, N)   g: (F, OH, OW, N)   -> (F, C / groups, KH, KW)
         grad_w = np.empty_like(self.w)
-        kernels.conv2d_grad_weight(self.x, innermost(g), *self.geometry, grad_w)
+        kernels.conv2d_grad_weight(self.x, self._innermost(g), *self.geometry, grad_w)
         return grad_w
 
     def vjp_b(self, g):
         # g: (F, OH * OW * N)   -> (F,)
         grad_b = np.empty(g.shape[1], g.dtype)
-        kernels.sum_rows(innermost(g).reshape(g.shape[1], -1) if g.size else g.reshape(g.shape[1], 0), grad_b)
+        kernels.sum_rows(self._innermost(g).reshape(g.shape[1], g.size // max(g.shape[1], 1)), grad_b)
         return grad_b
+
+    def _innermost(self, g):
+        """Lay g out for the kernels, once for all three gradients."""
+        if self.laid_out is None or self.laid_out[0] is not g:
+            self.laid_out = g, innermost(g)
+        return self.laid_out[1]
 
 
 def output_size(size, kernel, stride, dilation):

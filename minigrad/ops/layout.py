@@ -25,13 +25,19 @@ def outermost(x: Array) -> Array:
     return x.transpose((x.ndim - 1, *range(x.ndim - 1)))
 
 
-def pad_image(x: Array, height: int, width: int, value: float = 0.0) -> Array:
-    """(C, H, W, N) -> (C, H + 2 * height, W + 2 * width, N), the border filled with `value`."""
+def innermost_image(x: Array, height: int, width: int, value: float = 0.0) -> Array:
+    """(N, C, H, W) -> (C, H + 2 * height, W + 2 * width, N), C-contiguous, with a border of `value`.
+
+    Without a border it is a view where the memory is batch-innermost already.
+    """
     if not height and not width:
-        return x
-    return np.pad(x, ((0, 0), (height, height), (width, width), (0, 0)), constant_values=value)
+        return innermost(x)
+    images, channels, rows, columns = x.shape
+    padded = np.full((channels, rows + 2 * height, columns + 2 * width, images), value, x.dtype)
+    crop_image(padded, height, width)[...] = x.transpose(1, 2, 3, 0)
+    return padded
 
 
 def crop_image(x: Array, height: int, width: int) -> Array:
-    """Undo `pad_image`: cut the border off again."""
+    """(C, H, W, N) without its border."""
     return x[:, height : x.shape[1] - height, width : x.shape[2] - width]

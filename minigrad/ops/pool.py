@@ -5,7 +5,7 @@ import numpy as np
 from minigrad import kernels
 from minigrad.ops.base import Op
 from minigrad.ops.conv import output_size
-from minigrad.ops.layout import crop_image, innermost, outermost, pad_image
+from minigrad.ops.layout import crop_image, innermost, innermost_image, outermost
 
 
 class MaxPool2d(
@@ -21,7 +21,7 @@ class MaxPool2d(
 
     def forward(self, x, *, kernel_size, stride, padding):
         self.window, self.padding = (*kernel_size, *stride), padding
-        x = pad_image(innermost(x), *padding, value=-np.inf)  # (C, H, W, N)
+        x = innermost_image(x, *padding, value=-np.inf)  # (C, H, W, N)
         self.padded_shape = x.shape
         out_h, out_w = output_size(x.shape[1:3], kernel_size, stride, (1, 1))
         out = np.empty((x.shape[0], out_h, out_w, x.shape[3]), x.dtype)  # (C, OH, OW, N)
@@ -53,7 +53,7 @@ class AvgPool2d(Op, name="avg_pool2d", axes="x: (N, C, H, W) -> (N, C, OH, OW)",
 
     def forward(self, x, *, kernel_size, stride, padding):
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        x = pad_image(innermost(x), *padding)  # (C, H, W, N)
+        x = innermost_image(x, *padding)  # (C, H, W, N)
         self.padded_shape = x.shape
         self.out_size = output_size(x.shape[1:3], kernel_size, stride, (1, 1))
         total = sum(x[tap] for tap in self._taps())
