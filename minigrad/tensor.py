@@ -12,14 +12,15 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad import ops, tape
-from minigrad.tape import Array, Node
+from minigrad.in_place import Writable
+from minigrad.tape import Array
 
 Axis = int | tuple[int, ...] | None
 
 NUMPY_1 = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 
 
-class Tensor(Node):
+class Tensor(Writable):
     """A NumPy array that remembers how it was computed.
 
     Args:
@@ -196,13 +197,21 @@ class Tensor(Node):
         Raises:
             ValueError: there is nothing to choose from.
         """
-        if self.size == 0 and self.sum(axis).size:
-            raise ValueError(f"max: shape {self.shape} has no largest or smallest element over axis {axis}")
+        self._check_not_empty("max", axis)
         return apply(ops.Max, self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        """Smallest value over `axis`; equal smallest values share the gradient evenly."""
+        """Smallest value over `axis`; equal smallest values share the gradient evenly.
+
+        Raises:
+            ValueError: there is nothing to choose from.
+        """
+        self._check_not_empty("min", axis)
         return -(-self).max(axis, keepdims)
+
+    def _check_not_empty(self, name: str, axis: Axis) -> None:
+        if self.size == 0 and self.sum(axis).size:
+            raise ValueError(f"{name}: shape {self.shape} has no elements to choose from over axis {axis}")
 
     def var(self, axis: Axis = None, keepdims: bool = False, correction: int = 0) -> "Tensor":
         """Mean squared distance from the mean over `axis`.
@@ -291,38 +300,6 @@ class Tensor(Node):
                 "use tensor.data (or tensor.detach()) if that is what you want"
             )
         return np.array(self.data, dtype=dtype) if copy else np.asarray(self.data, dtype=dtype)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._refuse_in_place("tensor[...] = value")
-        self.data[key] = value.data if isinstance(value, Tensor) else value
-        self.written = tape.Clock.tick()
-
-    def _refuse_in_place(self, what: str) -> None:
-        if self.requires_grad:
-            raise RuntimeError(
-                f"{what}: writing into a tensor that requires a gradient would change values that backward needs; "
-                "compute a new tensor instead, or write to tensor.data if no gradient should see it"
-            )
-
-    def __iadd__(self, other: Any) -> Self:
-        return self._in_place("tensor += value", np.add, other)
-
-    def __isub__(self, other: Any) -> Self:
-        return self._in_place("tensor -= value", np.subtract, other)
-
-    def __imul__(self, other: Any) -> Self:
-        return self._in_place("tensor *= value", np.multiply, other)
-
-    def __itruediv__(self, other: Any) -> Self:
-        return self._in_place("tensor /= value", np.divide, other)
-
-    def _in_place(self, what: str, function: Any, other: Any) -> Self:
-        self._refuse_in_place(what)
-        if isinstance(other, Tensor):
-            other._refuse_in_place(what)
-        function(self.data, other.data if isinstance(other, Tensor) else other, out=self.data, casting="same_kind")
-        self.written = tape.Clock.tick()
-        return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if self.op is not None:

@@ -271,8 +271,9 @@ def batch_norm(
     count = x.size // x.shape[1] if x.shape[1] else 0
     if count < 2:
         raise ValueError(f"batch_norm: a training batch needs two values or more a channel, got {count} (x: {x.shape})")
+    others = (0, *range(2, x.ndim))
+    mean, var = x.data.mean(axis=others), x.data.var(axis=others)
     if running_mean is not None and running_var is not None:
-        others = (0, *range(2, x.ndim))
-        running_mean += momentum * (x.data.mean(axis=others) - running_mean)
-        running_var += momentum * (x.data.var(axis=others, ddof=1) - running_var)
-    return apply(ops.BatchNorm, x, w, b, eps=eps)
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (var * (count / (count - 1)) - running_var)
+    return apply(ops.BatchNorm, x, w, b, mean=mean, var=var, constant=False, eps=eps)

@@ -42,3 +42,19 @@ def gather_batch(images, order, out):
         row = out[p]
         for n in range(order.size):
             row[n] = images[order[n], p]
+
+
+@kernel
+def lay_out_batch(x, out):
+    """out = x.T, in blocks that stay in the cache: an ordinary batch becomes batch-innermost.
+
+    x: (N, P), one row an image   out: (P, N), overwritten
+    """
+    places, images = out.shape
+    for block in prange((places + 63) // 64):
+        start, stop = block * 64, min(block * 64 + 64, places)
+        for first in range(0, images, 16):
+            last = min(first + 16, images)
+            for p in range(start, stop):
+                for n in range(first, last):
+                    out[p, n] = x[n, p]

@@ -6,7 +6,12 @@ Kernels want the images of a batch next to each other in memory. An array of sha
 
 import numpy as np
 
+from minigrad import kernels
+
 Array = np.ndarray
+
+LARGE = 2**16
+"""From so many elements on, two threads copy faster than NumPy."""
 
 
 def innermost(x: Array) -> Array:
@@ -17,7 +22,12 @@ def innermost(x: Array) -> Array:
         >>> np.shares_memory(innermost(x), x)
         True
     """
-    return np.ascontiguousarray(x.transpose((*range(1, x.ndim), 0)))
+    view = x.transpose((*range(1, x.ndim), 0))
+    if view.flags.c_contiguous or x.size < LARGE or not x.flags.c_contiguous:
+        return np.ascontiguousarray(view)
+    out = np.empty(view.shape, x.dtype)
+    kernels.lay_out_batch(x.reshape(len(x), -1), out.reshape(-1, len(x)))
+    return out
 
 
 def outermost(x: Array) -> Array:
@@ -34,7 +44,7 @@ def innermost_image(x: Array, height: int, width: int, value: float = 0.0) -> Ar
         return innermost(x)
     images, channels, rows, columns = x.shape
     padded = np.full((channels, rows + 2 * height, columns + 2 * width, images), value, x.dtype)
-    crop_image(padded, height, width)[...] = x.transpose(1, 2, 3, 0)
+    crop_image(padded, height, width)[...] = innermost(x)
     return padded
 
 

@@ -12,6 +12,7 @@ import pytest
 import minigrad
 from minigrad import functional as F
 from minigrad import kernels
+from minigrad.ops.layout import LARGE, innermost
 from minigrad.tensor import Tensor
 from tests.kernels import references
 
@@ -234,3 +235,13 @@ def test_plain_matrix_products_go_through_the_blocks(monkeypatch, rng):
     x = Tensor(rng.normal(size=(3, 4)), requires_grad=True)
     (x @ rng.normal(size=(4, 2))).sum().backward()
     assert calls == [(3, 4), (3, 2)]
+
+
+@pytest.mark.parametrize("shape", [(64, 1100), (70, 3, 19, 17), (1, 70_000), (17, 4000), (70_000, 1)])
+def test_large_batches_are_laid_out_by_the_kernel(shape, rng):
+    x = rng.normal(size=shape)
+    out = innermost(x)
+    assert x.size >= LARGE
+    assert out.flags.c_contiguous
+    np.testing.assert_array_equal(out, np.moveaxis(x, 0, -1))
+    np.testing.assert_array_equal(innermost(x[::-1]), np.moveaxis(x[::-1], 0, -1))

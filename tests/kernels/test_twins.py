@@ -106,9 +106,15 @@ def gather_batch(draw):
     return [images, order, np.full((images.shape[1], len(order)), np.nan)]
 
 
+def lay_out_batch(draw):
+    images, places = draw(IMAGES), draw(st.sampled_from([1, 5, 64, 70]))
+    return [numbers(draw, images, places), np.full((places, images), np.nan)]
+
+
 ARGUMENTS = {
     f.__name__: f
     for f in (
+        lay_out_batch,
         conv2d_forward,
         conv2d_grad_input,
         conv2d_grad_weight,

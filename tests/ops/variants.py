@@ -119,7 +119,7 @@ SPECIAL: dict[str, dict[str, Row]] = {
     "max": {
         "empty": [
             Case((normal(0, 4),), {"axis": 1}),
-            _refused("max: shape (0, 4) has no largest or smallest element over axis None", normal(0, 4)),
+            _refused("max: shape (0, 4) has no elements to choose from over axis None", normal(0, 4)),
         ],
         "broadcast": [Case((distinct(3, 4),), {"axis": 1})],  # over axis 0 the copies would tie
     },
