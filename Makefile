@@ -19,7 +19,7 @@ lint: $(VENV)/.test ## format, lint, types
 	$(BIN)/python tools/typecheck.py
 
 course: $(VENV)/.notebooks ## install Jupyter and open the notebooks
-	$(BIN)/jupyter lab notebooks/04_lenet.ipynb
+	$(BIN)/jupyter lab notebooks/01_autograd.ipynb
 
 test-notebooks: $(VENV)/.notebooks $(VENV)/.test ## run every notebook from a clean kernel
 	$(BIN)/python -m pytest -q tests/notebooks --notebooks
@@ -27,8 +27,8 @@ test-notebooks: $(VENV)/.notebooks $(VENV)/.test ## run every notebook from a cl
 parity: $(VENV)/.parity ## compare with PyTorch
 	$(BIN)/python -m pytest -q -m parity
 
-bench: $(VENV)/.bench ## time against PyTorch
-	$(BIN)/python benchmarks/train.py
+bench: $(VENV)/.bench ## time against PyTorch, onnxruntime and micrograd's algorithm; prints one table
+	$(BIN)/python benchmarks/run.py
 
 gradcheck: $(VENV)/.test ## check every op's gradients in every way; prints the matrix and writes docs/gradcheck.md
 	$(BIN)/python -m tools.gradcheck_matrix

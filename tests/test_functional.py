@@ -269,6 +269,27 @@ def test_gradients_of_what_is_built_from_ops(loss, rng):
     assert loss(Tensor(x.astype(np.float32), requires_grad=True)).requires_grad
 
 
+@pytest.mark.parametrize(
+    ("function", "x", "slope"),
+    [
+        (F.relu, 0.0, 0),
+        (F.relu6, 0.0, 0),
+        (F.relu6, 6.0, 0),
+        (lambda x: F.leaky_relu(x, 0.2), 0.0, 0.2),
+        (F.abs, 0.0, 0),
+        (lambda x: F.clip(x, -1, 2), -1.0, 1),
+        (lambda x: F.clip(x, -1, 2), 2.0, 1),
+        (lambda x: F.maximum(x, 1.0), 1.0, 0.5),
+        (lambda x: F.maximum(1.0, x), 1.0, 0.5),
+        (lambda x: F.minimum(x, 1.0), 1.0, 0.5),
+    ],
+)
+def test_slopes_at_kinks_are_what_the_docstrings_say(function, x, slope):
+    tensor = Tensor([x], requires_grad=True)
+    function(tensor).backward()
+    np.testing.assert_array_equal(tensor.grad, [slope])
+
+
 def test_losses_say_what_does_not_fit():
     for loss in (F.kl_div, F.mse_loss, F.bce_with_logits, F.squared_hinge):
         with pytest.raises(ValueError, match=r"must have one shape \(input: \(2, 3\), target: \(3,\)\)"):
