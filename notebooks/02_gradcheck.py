@@ -174,9 +174,9 @@ eps = 1e-2
 whole = (F.exp(1 + eps) - F.exp(1 - eps)).item() / (2 * eps)
 half = (F.exp(1 + eps / 2) - F.exp(1 - eps / 2)).item() / eps
 better = None  # your answer: a number, made of whole and half
-# BEGIN SOLUTION
+### BEGIN SOLUTION
 better = (4 * half - whole) / 3
-# END SOLUTION
+### END SOLUTION
 assert better is not None, "Write your combination above."
 print(f"errors: {abs(whole / math.e - 1):.1e}, {abs(half / math.e - 1):.1e}, yours {abs(better / math.e - 1):.1e}")
 assert better not in (whole, half), "Combine the two: better = a · half + b · whole, with a + b = 1."
@@ -471,9 +471,9 @@ try:
 except GradcheckError as error:
     print(error)
 yours = (None, given[1])  # your answer: a lambda in place of None
-# BEGIN SOLUTION
+### BEGIN SOLUTION
 yours = (lambda x: x / x.var() ** 0.5, given[1])
-# END SOLUTION
+### END SOLUTION
 assert yours[0] is not None, "Write your function above."
 values = [function(Tensor(inputs[0])).data for function, inputs in (given, yours)]
 assert np.allclose(*values), f"The values must stay {values[0]}; yours are {values[1]}."
@@ -654,9 +654,9 @@ try:
 except GradcheckError as error:
     print("on the digit as it is,", str(error).splitlines()[0])
 quiet = None  # your answer: an array of digit's shape
-# BEGIN SOLUTION
+### BEGIN SOLUTION
 quiet = digit + np.random.default_rng(0).uniform(0, 0.1, digit.shape)
-# END SOLUTION
+### END SOLUTION
 assert quiet is not None, "Write your picture above."
 corners = np.sort(np.stack([quiet[..., i::2, j::2] for i in (0, 1) for j in (0, 1)]), axis=0)  # of each 2×2 window
 gap = (corners[3] - corners[2]).min()
@@ -892,10 +892,10 @@ assert sentence.startswith("sqrt, backward"), "Forward was fine; the slope of sq
 
 # %%
 x, out = Tensor([4.0, 1.0, 0.0, -1.0], requires_grad=True), None  # your answer: out, a Tensor computed from x
-# BEGIN SOLUTION
+### BEGIN SOLUTION
 harmless = F.where(x > 0, x, 1.0)
 out = F.where(x > 0, F.sqrt(harmless), 0.0)
-# END SOLUTION
+### END SOLUTION
 assert out is not None, "Write your result above."
 with np.errstate(all="ignore"):
     out.backward(np.ones(4))
