@@ -12,6 +12,7 @@ import pytest
 import minigrad
 from minigrad import functional as F
 from minigrad import kernels
+from minigrad.kernels._kernel import _folder_stamp
 from minigrad.ops.layout import LARGE, innermost
 from minigrad.tensor import Tensor
 from tests.kernels import references
@@ -245,3 +246,11 @@ def test_large_batches_are_laid_out_by_the_kernel(shape, rng):
     assert out.flags.c_contiguous
     np.testing.assert_array_equal(out, np.moveaxis(x, 0, -1))
     np.testing.assert_array_equal(innermost(x[::-1]), np.moveaxis(x[::-1], 0, -1))
+
+
+def test_the_cache_notices_a_change_in_any_file_of_the_folder():
+    """Numba itself watches a kernel's own file only, and kernels use helpers of `tiles.py` and `vector.py`."""
+    stamp = _folder_stamp()
+    assert {"conv.py", "tiles.py", "vector.py"} <= {name for name, _, _ in stamp}
+    for kernel in kernels.TABLE.values():
+        assert kernel.compiled._cache._cache_file._source_stamp == stamp
