@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from minigrad.errors import NonFiniteLossError
 from minigrad.functional import fusion
+from minigrad.kernels.pace import pacing
 from minigrad.loader import DataLoader
 from minigrad.nn import Module
 from minigrad.optim import Optimizer
@@ -65,7 +66,7 @@ def train(
     epoch, loader.epoch, loader.step = position.epoch, position.epoch, position.step
     # A loss that overflows is reported below, once, in a sentence; NumPy need not warn of it at every step.
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with quiet, fusion(), _progress(loader, f"train, epoch {epoch + 1}", position.images) as bar:
+    with quiet, fusion(), pacing() as pace, _progress(loader, f"train, epoch {epoch + 1}", position.images) as bar:
         for step, (x, targets) in enumerate(loader, position.step):
             optimizer.zero_grad()
             loss = loss_fn(model(x), targets)
@@ -82,6 +83,7 @@ def train(
             position.loss_sum += value * len(targets)
             if after_step is not None:
                 after_step(model)
+            pace.step()
             bar.update(len(targets))
             if step % 50 == 0:
                 bar.set_postfix(loss=f"{value:.4f}", refresh=False)
@@ -91,10 +93,11 @@ def train(
 def count_correct(model: Module, loader: DataLoader) -> tuple[int, int]:
     """Return how many images the model classifies as labelled, and how many there are. Of equal logits the first wins."""
     correct, seen = 0, 0
-    with evaluating(model), no_grad(), fusion(), _progress(loader, "evaluate") as bar:
+    with evaluating(model), no_grad(), fusion(), pacing() as pace, _progress(loader, "evaluate") as bar:
         for x, targets in loader.batches(np.arange(len(loader.labels))):
             correct += int((model(x).data.argmax(axis=1) == targets).sum())
             seen += len(targets)
+            pace.step()
             bar.update(len(targets))
     return correct, seen
 

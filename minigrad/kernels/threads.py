@@ -19,9 +19,9 @@ from threadpoolctl import ThreadpoolController
 
 SPINS = "5000"
 """How often a waiting thread of GNU OpenMP looks for work before it sleeps. Its own default, 300,000, slows two busy
-programs that share their cores down by a factor of up to a hundred, since threads that spin keep others from working; with
-5,000 it is a factor of eight, with 1,000 of four. A program that has the cores to itself loses nothing with 5,000, since its
-threads stay awake from one kernel to the next, and 15 % with 1,000."""
+programs that share their cores down by a factor of up to a hundred, since threads that spin keep others from working; 1,000
+makes that a factor of four, but lets threads fall asleep between two kernels (an epoch takes 15 % longer). With 5,000 they
+stay awake, and `pace.py` goes on with one thread while another program is busy."""
 
 
 MOST_THREADS: int = config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]

@@ -72,13 +72,14 @@ def test_nan_is_not_swallowed():
 def test_products_equal_numpy(shape, rng):
     m, k, p = shape
     a, b = rng.normal(size=(m, k)), rng.normal(size=(k, p))
-    out = np.empty((m, p))
-    kernels.matmul_rows(a, b, out)
-    np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
-    kernels.matmul_rows(a, np.asfortranarray(b), out)
-    np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
-    kernels.matmul_transposed(np.ascontiguousarray(a.T), b, out)
-    np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
+    for product, left, right in (
+        (kernels.matmul_rows, a, b),
+        (kernels.matmul_rows, a, np.asfortranarray(b)),
+        (kernels.matmul_transposed, np.ascontiguousarray(a.T), b),
+    ):
+        out = np.full((m, p), np.nan)
+        product(left, right, out)
+        np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.skipif(kernels.threads.MOST_THREADS < 2, reason="needs two threads")
