@@ -19,8 +19,10 @@ def check_axis(name: str, x: Tensor, axis: int) -> int:
 
 def pair(name: str, what: str, value: Pair, least: int) -> tuple[int, int]:
     """Return (rows, columns), both `value` if it is one number."""
-    if type(value) is int and value >= least:  # what nearly every call has
+    if type(value) is int and value >= least:  # the first two are what nearly every call has
         return value, value
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
+        return value
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or any(not isinstance(v, int | np.integer) or v < least for v in both):
         raise ValueError(f"{name}: {what} must be one integer or two, each at least {least}; got {value!r}")

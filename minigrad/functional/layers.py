@@ -78,28 +78,31 @@ def conv2d(
         (64, 6, 24, 24)
     """
     x, w, b = as_tensor(input), as_tensor(weight), None if bias is None else as_tensor(bias)
-    shapes = f"(x: {x.shape}, w: {w.shape})"
     if x.ndim != 4 or w.ndim != 4:
-        raise ValueError(f"conv2d: x must be (N, C, H, W) and w (F, C / groups, KH, KW) {shapes}")
+        raise ValueError(f"conv2d: x must be (N, C, H, W) and w (F, C / groups, KH, KW) {_shapes(x, w)}")
     strides, pads = pair("conv2d", "stride", stride, 1), pair("conv2d", "padding", padding, 0)
     dilations = pair("conv2d", "dilation", dilation, 1)
     if groups != int(groups) or groups < 1 or w.shape[0] % groups or x.shape[1] % groups:
-        raise ValueError(f"conv2d: groups={groups} does not divide C={x.shape[1]} and F={w.shape[0]} {shapes}")
+        raise ValueError(f"conv2d: groups={groups} does not divide C={x.shape[1]} and F={w.shape[0]} {_shapes(x, w)}")
     if x.shape[1] != w.shape[1] * groups:
-        raise ValueError(f"conv2d: x has C={x.shape[1]} channels but w expects C={w.shape[1] * groups} {shapes}")
+        raise ValueError(f"conv2d: x has C={x.shape[1]} channels but w expects C={w.shape[1] * groups} {_shapes(x, w)}")
     size = (x.shape[2] + 2 * pads[0], x.shape[3] + 2 * pads[1])
     if 0 in w.shape[1:]:
-        raise ValueError(f"conv2d: a filter without elements {shapes}")
+        raise ValueError(f"conv2d: a filter without elements {_shapes(x, w)}")
     out_size = output_size(size, w.shape[2:], strides, dilations)
     if min(out_size) < 1:
         raise ValueError(
             f"conv2d: a {w.shape[2]}x{w.shape[3]} kernel with dilation {dilations} does not fit into a padded image of "
-            f"{size[0]}x{size[1]} {shapes}"
+            f"{size[0]}x{size[1]} {_shapes(x, w)}"
         )
     check_bias("conv2d", b, w)
     check_dtypes("conv2d", x, w, b)
     settings = {"stride": strides, "padding": pads, "dilation": dilations, "groups": int(groups)}
     return peephole.conv2d(x, w, b, (x.shape[0], w.shape[0], *out_size), **settings)
+
+
+def _shapes(x: Tensor, w: Tensor) -> str:
+    return f"(x: {x.shape}, w: {w.shape})"
 
 
 def max_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:

@@ -20,7 +20,7 @@ import numpy as np
 
 from minigrad import kernels, ops, tape
 from minigrad.ops.conv import output_size
-from minigrad.ops.layout import innermost_image, outermost
+from minigrad.ops.layout import fill_vectors, innermost_image, outermost
 from minigrad.tape import Array, Node
 from minigrad.tensor import Tensor, apply
 
@@ -135,10 +135,11 @@ def _conv_relu_pool(
     arrays: list[Any], window: Any, step: Any, *, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Array:
     x, w, b = arrays
-    x = innermost_image(x, *padding)  # (C, H, W, N)
+    images = len(x)
+    x = fill_vectors(innermost_image(x, *padding), images)  # (C, H, W, N)
     size = output_size(output_size(x.shape[1:3], w.shape[2:], stride, dilation), window, step, (1, 1))
     out = np.empty((len(w), *size, x.shape[3]), x.dtype)  # (F, OH, OW, N)
     b = np.zeros(len(w), x.dtype) if b is None else np.ascontiguousarray(b)
     geometry = (*stride, *dilation, groups, *window, *step)
     kernels.conv2d_relu_max_pool2d(x, np.ascontiguousarray(w), b, *geometry, out)
-    return outermost(out)
+    return outermost(out[..., :images])

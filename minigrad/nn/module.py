@@ -54,17 +54,16 @@ class Module:
     """Computes the module's output. Subclasses define it, with arguments of their own."""
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
-        for hook in list(vars(self).get("_forward_pre_hooks", ())):
+        own = vars(self)
+        for hook in list(own.get("_forward_pre_hooks", ())):
             replacement = hook(self, inputs)
             inputs = inputs if replacement is None else replacement
         out = self.forward(*inputs, **settings)
-        for hook in list(vars(self).get("_forward_hooks", ())):
-            getattr(
-                out, "data", None
-            )  # a result that waits (see `functional/peephole.py`) is computed before it is shown
+        for hook in list(own.get("_forward_hooks", ())):
+            getattr(out, "data", None)  # a result that waits (see `functional/peephole.py`) is computed to be shown
             replacement = hook(self, inputs, out)
             out = out if replacement is None else replacement
-        hooks = list(vars(self).get("_backward_hooks", ()))
+        hooks = list(own.get("_backward_hooks", ()))
         if hooks and isinstance(out, Tensor) and out.requires_grad:
             out = watch(out, lambda g: [hook(self, g) for hook in hooks])
         return out

@@ -4,7 +4,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.ops.base import Op
-from minigrad.ops.layout import crop_image, innermost, innermost_image, outermost
+from minigrad.ops.layout import crop_image, fill_vectors, innermost, innermost_image, outermost
 
 
 class Conv2d(
@@ -21,16 +21,20 @@ class Conv2d(
         self.x = innermost_image(x, *padding)  # (C, H, W, N)
         self.w = np.ascontiguousarray(w)
         out_h, out_w = output_size(self.x.shape[1:3], w.shape[2:], stride, dilation)
-        out = np.empty((w.shape[0], out_h, out_w, x.shape[0]), x.dtype)  # (F, OH, OW, N)
+        images = x.shape[0]
+        wide_x = fill_vectors(self.x, out_w * images if stride[1] == 1 else images)
+        out = np.empty((w.shape[0], out_h, out_w, wide_x.shape[3]), x.dtype)  # (F, OH, OW, N)
         b = np.zeros(w.shape[0], x.dtype) if b is None else np.ascontiguousarray(b)
-        kernels.conv2d_forward(self.x, self.w, b, *self.geometry, out)
-        return outermost(out)
+        kernels.conv2d_forward(wide_x, self.w, b, *self.geometry, out)
+        return outermost(out[..., :images])
 
     def vjp_x(self, g):
         # g: (F, OH, OW, N)   w: (F, C / groups, KH, KW)   -> (C, H, W, N)
-        grad_x = np.empty_like(self.x)
-        kernels.conv2d_grad_input(self._innermost(g), self.w, *self.geometry, grad_x)
-        return outermost(crop_image(grad_x, *self.padding))
+        images = g.shape[0]
+        wide_g = fill_vectors(self._innermost(g), images)
+        grad_x = np.empty((*self.x.shape[:3], wide_g.shape[3]), g.dtype)
+        kernels.conv2d_grad_input(wide_g, self.w, *self.geometry, grad_x)
+        return outermost(crop_image(grad_x[..., :images], *self.padding))
 
     def vjp_w(self, g):
         # x: (C, H, W, N)   g: (F, OH, OW, N)   -> (F, C / groups, KH, KW)
@@ -58,4 +62,5 @@ def output_size(size, kernel, stride, dilation):
         >>> output_size((28, 28), (5, 5), (1, 1), (1, 1))
         (24, 24)
     """
-    return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(size, kernel, stride, dilation, strict=True))
+    height = (size[0] - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
+    return height, (size[1] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1

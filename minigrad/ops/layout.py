@@ -7,6 +7,7 @@ Kernels want the images of a batch next to each other in memory. An array of sha
 import numpy as np
 
 from minigrad import kernels
+from minigrad.kernels.vector import lanes
 
 Array = np.ndarray
 
@@ -46,6 +47,16 @@ def innermost_image(x: Array, height: int, width: int, value: float = 0.0) -> Ar
     padded = np.full((channels, rows + 2 * height, columns + 2 * width, images), value, x.dtype)
     crop_image(padded, height, width)[...] = innermost(x)
     return padded
+
+
+def fill_vectors(x: Array, run: int) -> Array:
+    """(..., N) -> (..., M): add images of zeros if `run` contiguous numbers do not fill a vector register, so that M do."""
+    width, images = lanes(x), x.shape[-1]
+    if run >= width or images == 0:
+        return x
+    wide = np.zeros((*x.shape[:-1], width), x.dtype)
+    wide[..., :images] = x
+    return wide
 
 
 def crop_image(x: Array, height: int, width: int) -> Array:

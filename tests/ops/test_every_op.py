@@ -5,6 +5,7 @@ import pytest
 
 from minigrad import gradcheck, kernels
 from minigrad.ops import TABLE, Op, unbroadcast
+from minigrad.ops.activation import SMALL
 from minigrad.tensor import Tensor, apply
 from tests.ops.cases import CASES, batch_innermost
 
@@ -105,3 +106,18 @@ def test_python_kernels_give_the_same_and_never_read_beyond_an_array(name, case)
             results.append([out.data, *(t.grad for t in tensors if t.requires_grad)])
     for compiled, python in zip(*results, strict=True):
         np.testing.assert_allclose(compiled, python, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_relus_run_in_a_kernel_and_equal_the_small_ones(dtype, rng):
+    x = rng.normal(size=(40, 30, 5, 6)).astype(dtype)
+    x[0, 0, 0, :2] = np.nan, 0
+    assert x.size > SMALL
+    for laid_out in (x, batch_innermost(x), x[::-1]):
+        t = Tensor(laid_out, requires_grad=True)
+        out = apply(TABLE["relu"], t)
+        g = rng.normal(size=x.shape).astype(dtype)
+        out.backward(g)
+        np.testing.assert_array_equal(out.data, np.maximum(laid_out, 0))
+        np.testing.assert_array_equal(t.grad, np.where(laid_out <= 0, 0, g))
+        assert out.dtype == t.grad.dtype == dtype
