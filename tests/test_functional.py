@@ -347,8 +347,17 @@ def test_pooling_by_means():
     np.testing.assert_array_equal(F.avg_pool2d(x, 2, padding=1).data[0, 0, 0], [0, 0.75, 0.75])
     np.testing.assert_allclose(F.adaptive_avg_pool2d(x, 1).data, x.mean((2, 3), keepdims=True))
     np.testing.assert_allclose(F.adaptive_avg_pool2d(x, (4, 4)).data, x)
+    row = np.array([1.0, 2, 4, 8, 16])
+    thirds = [1.5, 14 / 3, 12]  # pixels 0 and 1, 1 to 3, 3 and 4
+    np.testing.assert_allclose(F.adaptive_avg_pool2d(row.reshape(1, 1, 1, 5), (1, 3)).data[0, 0, 0], thirds)
+    np.testing.assert_allclose(F.adaptive_avg_pool2d(row.reshape(1, 1, 5, 1), (3, 1)).data[0, 0, :, 0], thirds)
     with pytest.raises(ValueError, match=r"adaptive_avg_pool2d: x must be \(N, C, H, W\)"):
         F.adaptive_avg_pool2d(zeros(3, 3), 1)
+
+
+def test_max_pool2d_never_chooses_the_padding():
+    x = -np.arange(1.0, 5.0).reshape(1, 1, 2, 2)
+    np.testing.assert_array_equal(F.max_pool2d(x, 2, padding=1).data[0, 0], x[0, 0])
 
 
 def test_padding_is_bounded_on_each_axis():

@@ -49,6 +49,16 @@ def test_a_step_writes_into_the_same_memory_and_skips_what_has_no_gradient():
     assert used.grad is None
 
 
+def test_what_momentum_keeps_is_not_the_gradients_own_array():
+    p = nn.Parameter(np.zeros(2))
+    optimizer = SGD([p], lr=1.0, momentum=0.5)
+    p.grad = np.array([1.0, -2.0])
+    optimizer.step()
+    optimizer.step()
+    np.testing.assert_array_equal(p.grad, [1, -2])
+    np.testing.assert_array_equal(p.data, [-2.5, 5])  # g, then 1.5 g
+
+
 def test_wrong_settings_are_refused():
     p = nn.Parameter(np.ones(1))
     with pytest.raises(ValueError, match="no parameters"):

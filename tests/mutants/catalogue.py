@@ -1,0 +1,284 @@
+"""Mistakes that people make when they write an engine, each as one change to its source.
+
+`python -m tools.mutants` makes them one after the other; the tests must notice every one. How to add one: the mistake,
+the file below `minigrad/`, a text that occurs in it exactly once, and what takes its place.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """The engine with one mistake."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+    @property
+    def path(self) -> str:
+        """The file, from the root of the repository."""
+        return f"minigrad/{self.file}"
+
+    def apply(self, source: str) -> str:
+        """Return the file's text with the mistake in it.
+
+        Raises:
+            ValueError: the text to replace does not occur exactly once.
+        """
+        if source.count(self.old) != 1:
+            raise ValueError(
+                f"{self.name}: {self.old!r} occurs {source.count(self.old)} times in {self.path}, not once"
+            )
+        return source.replace(self.old, self.new)
+
+
+def _in(file: str, **mistakes: tuple[str, str]) -> list[Mutant]:
+    """Mutants of one file: name=(text, what takes its place)."""
+    return [Mutant(name, file, old, new) for name, (old, new) in mistakes.items()]
+
+
+MUTANTS = [
+    *_in(
+        "tape.py",
+        assign_for_add_between=("contribution if before is None else before + contribution", "contribution"),
+        assign_for_add_at_a_leaf=("np.asarray(leaf.grad + g)", "np.asarray(g)"),
+        inputs_before_their_users=("reversed(topological_order(root))", "topological_order(root)"),
+        leaf_keeps_memory_of_others=("g if own else np.array(g)", "np.asarray(g)"),
+        leaves_share_one_gradient=("gradient.copy() if gradient is g and x.op is None else gradient", "gradient"),
+        graph_is_not_freed=("node.op.release()", "pass"),
+        writes_go_unnoticed=("x.written > op.made", "x.written < op.made"),
+    ),
+    *_in(
+        "tensor.py",
+        subtraction_adds=("return self + -as_tensor(other, like=self)", "return self + as_tensor(other, like=self)"),
+        number_minus_tensor_is_turned_round=("return -self + other", "return self - other"),
+        mean_without_1_over_n=("return total / (self.size // total.size)", "return total"),
+        var_correction_wrong_sign=("self.size // total.size - correction", "self.size // total.size + correction"),
+        no_grad_records=("needs_gradient and tape.recording()", "needs_gradient"),
+        python_numbers_become_float64=("Tensor(np.asarray(x, like.dtype))", "Tensor(np.asarray(x, np.float64))"),
+    ),
+    *_in(
+        "ops/base.py",
+        no_unbroadcast=("unbroadcast(gradient, x.shape) if", "np.resize(gradient, x.shape) if"),
+        unbroadcast_averages=("gradient.sum(axis=stretched,", "gradient.mean(axis=stretched,"),
+        unbroadcast_forgets_new_axes=("gradient.sum(axis=new_axes)", "gradient[(0,) * len(new_axes)]"),
+        no_dtype_cast=("return gradient if gradient.dtype == x.dtype else", "return gradient if True else"),
+    ),
+    *_in(
+        "ops/elementwise.py",
+        divide_wrong_sign=("return -g * self.out / self.y", "return g * self.out / self.y"),
+        multiply_keeps_the_wrong_factor=("return g * self.y", "return g * self.x"),
+        power_without_its_exponent=("(self.exponent * self.x **", "(self.x **"),
+        abs_slope_1_at_zero=("np.sign(self.x)", "np.where(self.x >= 0, 1, -1)"),
+        clip_gradient_stops_at_the_ends=("x >= low", "x > low"),
+        maximum_tie_goes_to_one=("np.where(x == y, 0.5, x > y)", "(x >= y)"),
+        where_branches_swapped=("np.where(self.condition, 0, g)", "np.where(self.condition, g, 0)"),
+    ),
+    *_in(
+        "ops/activation.py",
+        small_relu_swallows_nan=("self.out = np.maximum(x, 0)", "self.out = np.fmax(x, 0)"),
+        small_relu_slope_1_at_zero=("np.where(self.out <= 0,", "np.where(self.out < 0,"),
+        relu6_gradient_above_6=("(x > 0) & (x < 6)", "x > 0"),
+        sigmoid_overflows=("0.5 * (1 + np.tanh(0.5 * x))", "1 / (1 + np.exp(-x))"),
+        tanh_gradient_not_squared=("(1 - self.out * self.out)", "(1 - self.out)"),
+        gelu_without_density=("(self.below + self.x * density)", "self.below"),
+    ),
+    *_in(
+        "ops/reduce.py",
+        max_all_ties_get_all=("winners / winners.sum(axis=axis, keepdims=True)", "winners / 1.0"),
+        logsumexp_without_max=("np.where(np.isfinite(largest), largest, 0).astype(x.dtype)", "np.zeros_like(largest)"),
+    ),
+    *_in(
+        "ops/shape.py",
+        reshape_in_fortran_order=("g.reshape(self.shape)", 'g.reshape(self.shape, order="F")'),
+        transpose_not_inverted=("np.argsort(self.order)", "self.order"),
+        concatenate_split_off_by_one=("self.ends[:-1], axis", "self.ends[:-1] - 1, axis"),
+        concatenate_gives_the_neighbours_part=("axis=self.axis)[position]", "axis=self.axis)[position - 1]"),
+        pad_cuts_from_the_corner=("slice(before, before + size)", "slice(0, size)"),
+        getitem_without_scatter_add=("np.add.at(grad_x, self.key, g)", "grad_x[self.key] = g"),
+    ),
+    *_in(
+        "ops/softmax.py",
+        log_softmax_without_max=("shifted = x - x.max(axis=axis, keepdims=True, initial=-np.inf)", "shifted = x"),
+        log_softmax_gradient_without_sum=(" * g.sum(axis=self.axis, keepdims=True)", ""),
+        cross_entropy_label_shift=("-log_p[self.rows, targets]", "-log_p[self.rows, targets - 1]"),
+        cross_entropy_gradient_label_shift=("grad[self.rows, self.targets]", "grad[self.rows, self.targets - 1]"),
+        cross_entropy_ignores_the_incoming_gradient=("grad *= g[:, None]", "grad *= 1"),
+        cross_entropy_targets_not_copied=("targets.copy()", "targets"),
+        bce_exponent_of_x_for_minus_magnitude=("np.exp(np.minimum(x, -x))", "np.exp(-x)"),
+    ),
+    *_in(
+        "ops/norm.py",
+        batch_norm_gradient_without_mean=(" - g.mean(axis=self.others, keepdims=True)", ""),
+        batch_norm_gradient_without_variance=(" - self.normalized * along", ""),
+        batch_norm_without_eps=("var.astype(x.dtype, copy=False) + x.dtype.type(eps)", "var.astype(x.dtype)"),
+    ),
+    *_in(
+        "ops/linalg.py",
+        linear_weight_gradient_transposed=("return grad_w", "return grad_w.T.reshape(grad_w.shape)"),
+        linear_bias_gradient_missing=("kernels.sum_rows(innermost(g), grad_b)", "grad_b[:] = 0"),
+        matmul_forgets_unbroadcast=(
+            "return unbroadcast(_product(self.x.swapaxes(-1, -2), g), self.y.shape)",
+            "return np.resize(_product(self.x.swapaxes(-1, -2), g), self.y.shape)",
+        ),
+    ),
+    *_in(
+        "ops/conv.py",
+        conv2d_stride_dropped=("(*stride, *dilation, groups)", "(1, 1, *dilation, groups)"),
+        conv2d_dilation_dropped=("(*stride, *dilation, groups)", "(*stride, 1, 1, groups)"),
+        conv2d_groups_dropped=("(*stride, *dilation, groups)", "(*stride, *dilation, 1)"),
+        conv2d_stride_axes_swapped=("(*stride, *dilation, groups)", "(*stride[::-1], *dilation, groups)"),
+        conv2d_bias_ignored=("if b is None else np.ascontiguousarray(b)", ""),
+        conv2d_gradient_loses_the_wrong_border=(
+            "crop_image(grad_x[..., :images], *self.padding)",
+            "grad_x[:, : grad_x.shape[1] - 2 * self.padding[0], : grad_x.shape[2] - 2 * self.padding[1], :images]",
+        ),
+        conv2d_bias_gradient_missing=("return grad_b", "return grad_b * 0"),
+        conv2d_weight_gradient_transposed=("return grad_w", "return grad_w.swapaxes(2, 3).reshape(grad_w.shape)"),
+    ),
+    *_in(
+        "ops/layout.py",
+        padding_on_one_side=(
+            "crop_image(padded, height, width)[...] = innermost(x)",
+            "padded[:, 2 * height :, 2 * width :] = innermost(x)",
+        ),
+        padding_rows_forgotten=("x[:, height : x.shape[1] - height,", "x[:, : x.shape[1] - 2 * height,"),
+    ),
+    *_in(
+        "ops/pool.py",
+        max_pool2d_pads_with_zeros=("value=-np.inf", "value=0.0"),
+        avg_pool2d_gradient_without_1_over_n=(
+            "share = innermost(g) / (self.kernel_size[0] * self.kernel_size[1])",
+            "share = innermost(g)",
+        ),
+        avg_pool2d_assign_for_add=("grad_x[tap] += share", "grad_x[tap] = share"),
+    ),
+    *_in(
+        "kernels/conv.py",
+        forward_kernel_flipped=(
+            "packed[tile, t * TILE + s] = weights[t]",
+            "packed[tile, t * TILE + s] = weights[-1 - t]",
+        ),
+        forward_row_dilation_dropped=("= c * plane + i * dilation_h * row", "= c * plane + i * row"),
+        grad_input_kernel_flipped=(
+            "(f * taps + t) * TILE + s] = weights[t]",
+            "(f * taps + t) * TILE + s] = weights[-1 - t]",
+        ),
+        grad_input_stride_dropped=("top % stride_h == 0", "top >= 0"),
+        grad_input_dilation_dropped=("top = ih - i * dilation_h", "top = ih - i"),
+        grad_input_next_group=("((group * in_group + f) * out_h", "(((group + 1) % groups * in_group + f) * out_h"),
+        grad_weight_dilation_dropped=("+ i * dilation_h) * row + j * dilation_w * images", "+ i) * row + j * images"),
+        grad_weight_group_off_by_one=(
+            "% triples * 3, (group + 1) * in_group - 1",
+            "% triples * 3, max(group * in_group, (group + 1) * in_group - 2)",
+        ),
+        bias_of_the_next_filter=("biases[tile, s] = b[f]", "biases[tile, s] = b[f - 1]"),
+        fused_relu_lost=("best = splat(zero)", "best = load(values, first + m)"),
+    ),
+    *_in(
+        "kernels/tiles.py",
+        bias_missing_in_short_runs=("target[:] = b[s]", "target[:] = 0"),
+    ),
+    *_in(
+        "kernels/pool.py",
+        tie_goes_to_the_last=("value > best[m]", "value >= best[m]"),
+        max_swallows_nan=(" | (value != value)", ""),
+        window_rows_and_columns_mixed=(
+            "values = x[c, oh * stride_h + tap // kernel_w",
+            "values = x[c, oh * stride_h + tap // kernel_h",
+        ),
+        overlapping_windows_assign_for_add=(
+            "target[m] += gradient[m] if where[m] == tap else 0",
+            "target[m] = gradient[m] if where[m] == tap else target[m]",
+        ),
+    ),
+    *_in(
+        "kernels/matmul.py",
+        last_rows_dropped=("prange((rows + TILE - 1) // TILE)", "prange(rows // TILE)"),
+        row_sum_without_its_last=("for m in range(values.size)", "for m in range(values.size - 1)"),
+    ),
+    *_in(
+        "kernels/elementwise.py",
+        relu_swallows_nan=("0 if source[m] <= 0 else source[m]", "source[m] if source[m] > 0 else 0"),
+        relu_slope_1_at_zero=("0 if result[m] <= 0 else gradient[m]", "0 if result[m] < 0 else gradient[m]"),
+        large_batch_laid_out_backwards=("out[p, n] = x[n, p]", "out[p, n] = x[images - 1 - n, p]"),
+        batch_gathered_in_file_order=("row[n] = images[order[n], p]", "row[n] = images[n, p]"),
+    ),
+    *_in(
+        "functional/activations.py",
+        softmax_without_temperature=("x if temperature == 1 else x / temperature", "x"),
+    ),
+    *_in(
+        "functional/losses.py",
+        label_smoothing_not_spread=("label_smoothing / logits.shape[1]", "label_smoothing"),
+        nll_wrong_sign=("-log_p[np.arange(len(targets)), targets]", "log_p[np.arange(len(targets)), targets]"),
+        kl_div_other_direction=("terms = p * (log_p - log_q)", "terms = log_q.exp() * (log_q - log_p)"),
+        kl_div_batchmean_over_classes=("terms.sum() / len(terms)", "terms.mean()"),
+        squared_hinge_not_squared=("relu(1 - y * x) ** 2", "relu(1 - y * x)"),
+        squared_hinge_wrong_sign=("relu(1 - y * x)", "relu(1 + y * x)"),
+    ),
+    *_in(
+        "functional/layers.py",
+        dropout_without_scaling=("keep / (1 - p) if p < 1 else keep", "keep"),
+        dropout_in_evaluation=("if not training or p == 0", "if p == 0"),
+        running_variance_biased=("(var * (count / (count - 1)) - running_var)", "(var - running_var)"),
+        batch_statistics_taken_for_constants=("constant=False", "constant=True"),
+        running_mean_keeps_the_wrong_share=("running_mean += momentum *", "running_mean += (1 - momentum) *"),
+        adaptive_pool_parts_rounded_down=("-(-(i + 1) * size // parts)", "(i + 1) * size // parts"),
+    ),
+    *_in(
+        "functional/penalties.py",
+        l2_penalty_not_squared=("(w * w).sum()", "w.sum()"),
+    ),
+    *_in(
+        "nn/init.py",
+        kaiming_of_fan_out=(
+            "gain * (3 / fan_in_and_out(weight.shape)[0])",
+            "gain * (3 / fan_in_and_out(weight.shape)[1])",
+        ),
+        default_bound_without_root=("1 / np.sqrt(fan_in) if", "1 / fan_in if"),
+    ),
+    *_in(
+        "nn/layers.py",
+        pooling_steps_by_one=("self.stride = kernel_size if stride is None", "self.stride = 1 if stride is None"),
+        batch_norm_never_trains=("self.bias, self.training, self.momentum", "self.bias, False, self.momentum"),
+    ),
+    *_in(
+        "optim/optimizers.py",
+        momentum_first_step_damped=(
+            'state["velocity"] = direction.copy()',
+            'state["velocity"] = (1 - self.momentum) * direction',
+        ),
+        momentum_keeps_the_gradient_itself=("= direction.copy()", "= direction"),
+        weight_decay_wrong_sign=("direction = g + self.weight_decay * p", "direction = g - self.weight_decay * p"),
+        nesterov_without_its_gradient=(
+            "direction + self.momentum * v if self.nesterov",
+            "self.momentum * v if self.nesterov",
+        ),
+        adam_mean_without_bias_correction=('state["mean"] / (1 - b1 ** state["step"])', 'state["mean"]'),
+        adam_square_without_bias_correction=(
+            'np.sqrt(state["square"] / (1 - b2 ** state["step"]))',
+            'np.sqrt(state["square"])',
+        ),
+        adamw_decay_without_learning_rate=("1 - self.lr * self.weight_decay", "1 - self.weight_decay"),
+        rmsprop_keeps_the_wrong_share=("(1 - self.alpha) * (g * g", "self.alpha * (g * g"),
+        rmsprop_ignores_momentum=('direction = state["velocity"]', "pass"),
+    ),
+    *_in(
+        "optim/schedules.py",
+        step_schedule_off_by_one=("count // self.step_size", "(count + 1) // self.step_size"),
+        cosine_schedule_off_by_one=("math.pi * count / self.T_max", "math.pi * (count + 1) / self.T_max"),
+        one_cycle_ends_late=("self.total_steps - 1 - self.peak", "self.total_steps - self.peak"),
+    ),
+    *_in(
+        "optim/constraints.py",
+        clip_by_the_largest_norm=(
+            "math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))",
+            "max(float(np.vdot(g, g)) ** 0.5 for g in gradients)",
+        ),
+        clip_without_dividing=("g *= max_norm / norm", "g *= max_norm"),
+        max_norm_of_columns=(".sum(axis=1, keepdims=True)", ".sum(axis=0, keepdims=True)"),
+    ),
+]
