@@ -1,8 +1,5 @@
 """The command line: `minigrad demo` and its steps, one command each."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,132 +10,31 @@ from click.core import ParameterSource
 import minigrad
 from minigrad import functional as F
 from minigrad import kernels
-from minigrad.checkpoint import load_checkpoint, save_checkpoint
-from minigrad.datasets import ImageDataset, mnist, normalize, split_validation
+from minigrad.datasets import mnist, normalize
 from minigrad.nn import Module
 
 from . import demo as main_job
-from .models import LENET_CHECKPOINT, LeNet
+from .cli_base import (
+    HELD_OUT,
+    Commands,
+    check_output,
+    checkpoint_argument,
+    data_option,
+    epochs_done,
+    load_images,
+    load_lenet,
+    make_folder,
+    note_if_seen,
+    out_option,
+    saving,
+    training_options,
+)
+from .cli_pruning import blame, criteria, prune
+from .models import LeNet
 from .pictures import load_digit
-from .pruning import ARTICLE_SPARSITY, SparsePruner, finetune, model_sparsity
+from .pruning import SparsePruner, finetune, model_sparsity
 from .report import as_report, table, wilson_interval, with_means, write_report
 from .sparse import weight_bytes
-
-WRONG_INPUT, STOPPED, INTERRUPTED = 2, 1, 130
-"""Exit codes: a file or argument is wrong; training could not go on; Ctrl-C."""
-
-
-HELD_OUT = "held_out"
-"""Metadata of a checkpoint that has not seen the held-out images."""
-
-
-class Sentence(click.ClickException):
-    """An error shown as one sentence, with exit code WRONG_INPUT."""
-
-    exit_code = WRONG_INPUT
-
-    def __init__(self, message: str):
-        super().__init__(" ".join(message.split()))
-
-
-class Stopped(Sentence):
-    """Training could not go on."""
-
-    exit_code = STOPPED
-
-
-class Interrupted(Sentence):
-    """Somebody pressed Ctrl-C."""
-
-    exit_code = INTERRUPTED
-
-
-class Commands(click.Group):
-    """Commands whose expected errors end in one sentence and an exit code instead of a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        if ctx.params.get("traceback"):
-            return super().invoke(ctx)
-        try:
-            return super().invoke(ctx)
-        except minigrad.NonFiniteLossError as error:
-            raise Stopped(str(error)) from None
-        except KeyError as error:  # str() of a KeyError is quoted
-            raise Sentence(str(error.args[0])) from None
-        except (OSError, ValueError) as error:
-            raise Sentence(str(error)) from None
-
-
-class Saver:
-    """Saves checkpoints and remembers the last one, for whoever presses Ctrl-C."""
-
-    def __init__(self) -> None:
-        self.last: Path | None = None
-
-    def __call__(self, path: Path, model: Module, **metadata: Any) -> None:
-        save_checkpoint(path, model, **metadata)
-        self.last = path
-
-
-@contextmanager
-def saving() -> Iterator[Saver]:
-    """Give a Saver; on Ctrl-C say where the last good checkpoint is."""
-    saver = Saver()
-    try:
-        yield saver
-    except KeyboardInterrupt:
-        where = f"the last good checkpoint is {saver.last}" if saver.last else "no checkpoint was written yet"
-        raise Interrupted(f"interrupted; {where}") from None
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _output(path: Path) -> Path:
-    """Make sure, before any work is done, that a checkpoint can be written to `path`."""
-    _folder(path.parent)
-    if path.is_dir():
-        raise IsADirectoryError(f"--out {path}: expected the name of a file, and it is a folder")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"--out {path}: its folder cannot be written to")
-    return path
-
-
-def _load(path: Path | None) -> tuple[LeNet, dict[str, Any]]:
-    model = LeNet()
-    return model, load_checkpoint(path or LENET_CHECKPOINT, model)
-
-
-def _epochs_done(metadata: dict[str, Any]) -> int:
-    epoch = metadata.get("epoch", 0)
-    return epoch if isinstance(epoch, int) and epoch >= 0 else 0
-
-
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Folder with the four gzipped IDX files (default: MNIST, from the checkout, the cache or the web).",
-)
-out_option = click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to write.")
-checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
-
-
-def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the article's recipe."""
-    recipe = main_job.Recipe()
-    for name, least, text in (
-        ("seed", click.IntRange(0), "Random seed."),
-        ("momentum", click.FloatRange(0), "Momentum of SGD."),
-        ("lr", click.FloatRange(0), "Learning rate."),
-        ("batch_size", click.IntRange(1), "Images a step."),
-        ("epochs", click.IntRange(1), "Passes over the training images."),
-    ):
-        flag = "--" + name.replace("_", "-")
-        command = click.option(flag, default=getattr(recipe, name), show_default=True, type=least, help=text)(command)
-    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -149,6 +45,10 @@ def main(threads: int | None, traceback: bool) -> None:
     """minigrad: train, prune and fine-tune LeNet on MNIST, and see every number."""
     if threads is not None:
         kernels.set_num_threads(threads)
+
+
+for command in (prune, blame, criteria):
+    main.add_command(command)
 
 
 @main.command()
@@ -166,7 +66,7 @@ def demo(out: Path, data: Path | None, seeds: int | None, **settings: Any) -> No
     reports = []
     with saving() as saver:
         for seed in range(seeds) if seeds else [settings["seed"]]:
-            folder = _folder(out / f"seed-{seed}" if seeds else out)
+            folder = make_folder(out / f"seed-{seed}" if seeds else out)
 
             def save(name: str, model: Module, folder: Path = folder, **metadata: Any) -> None:
                 saver(folder / f"{name}.safetensors", model, **metadata)
@@ -206,9 +106,9 @@ def _reckoning(result: main_job.Run) -> str:
 @data_option
 def train(out: Path, data: Path | None, hold_out: bool, **settings: Any) -> None:
     """Train a new LeNet and write it as a checkpoint after every epoch."""
-    training, test = _images(data, hold_out)
+    training, test = load_images(data, hold_out)
     recipe = main_job.Recipe(**settings)
-    _output(out)
+    check_output(out)
     batches = main_job.evaluation_loader(test)
     with saving() as save:
 
@@ -221,19 +121,12 @@ def train(out: Path, data: Path | None, hold_out: bool, **settings: Any) -> None
     click.echo(f"Written to {out}.")
 
 
-def _images(data: Path | None, hold_out: bool) -> tuple[ImageDataset, ImageDataset]:
-    if not hold_out:
-        return mnist("train", data), mnist("test", data)
-    training = mnist("train", data)
-    return split_validation(training, count=max(1, len(training) // 12))  # 5,000 of MNIST's 60,000
-
-
 @main.command()
 @checkpoint_argument
 @data_option
 def evaluate(checkpoint: Path, data: Path | None) -> None:
     """Measure a checkpoint on the test images."""
-    model, _ = _load(checkpoint)
+    model, _ = load_lenet(checkpoint)
     correct, total = minigrad.training.count_correct(model, main_job.evaluation_loader(mnist("test", data)))
     low, high = wilson_interval(correct, total)
     size = weight_bytes(model)
@@ -241,45 +134,6 @@ def evaluate(checkpoint: Path, data: Path | None) -> None:
         f"accuracy {100 * correct / total:.2f} % ({low:.2f} - {high:.2f})  sparsity {model_sparsity(model):.4f}  "
         f"weight bytes: dense {size['dense']:,}, CSR {size['csr']:,}, bit mask {size['bitmask']:,}"
     )
-
-
-@main.command()
-@checkpoint_argument
-@click.option(
-    "--sparsity",
-    "sparsities",
-    multiple=True,
-    metavar="NAME=SHARE",
-    help="Share of a weight to remove, such as fc1.weight=0.75; repeatable. Default: the article's, for every layer.",
-)
-@click.option(
-    "--ties",
-    type=click.Choice(["drop", "exact"]),
-    default="drop",
-    show_default=True,
-    help="What to do with equal magnitudes.",
-)
-@out_option
-def prune(checkpoint: Path, sparsities: tuple[str, ...], ties: Any, out: Path) -> None:
-    """Prune a checkpoint by the k-th value rule."""
-    model, metadata = _load(checkpoint)
-    chosen = dict(_parse_sparsity(text) for text in sparsities)
-    if chosen:
-        chosen = {name: 0.0 for name, p in model.named_parameters() if p.ndim > 1} | chosen
-    pruned = SparsePruner(model, chosen or ARTICLE_SPARSITY, ties).prune(model)
-    _output(out)
-    save_checkpoint(out, pruned, **metadata)
-    click.echo(f"sparsity {model_sparsity(pruned):.4f}. Written to {out}.")
-
-
-def _parse_sparsity(text: str) -> tuple[str, float]:
-    name, _, share = text.partition("=")
-    try:
-        return name, float(share)
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is not NAME=SHARE, such as fc1.weight=0.75", param_hint="--sparsity"
-        ) from None
 
 
 @main.command("finetune")
@@ -291,15 +145,13 @@ def _parse_sparsity(text: str) -> tuple[str, float]:
 @data_option
 def finetune_command(checkpoint: Path, out: Path, data: Path | None, choose_on: str, **settings: Any) -> None:
     """Train a pruned checkpoint on; its zeros stay zero; the best epoch is written."""
-    model, metadata = _load(checkpoint)
-    training, choice = _images(data, hold_out=choose_on == "held-out")
+    model, metadata = load_lenet(checkpoint)
+    training, choice = load_images(data, hold_out=choose_on == "held-out")
     recipe = main_job.Recipe(**settings)
-    done = _epochs_done(metadata)
-    if choose_on == "held-out" and not metadata.get(HELD_OUT):
-        click.echo(
-            "Note: this checkpoint was not made by `train --hold-out`: it has seen the held-out images.", err=True
-        )
-    _output(out)
+    done = epochs_done(metadata)
+    if choose_on == "held-out":
+        note_if_seen(metadata)
+    check_output(out)
     with saving() as save:
 
         def after_epoch(found: Any, _: Module) -> None:
@@ -332,7 +184,7 @@ def finetune_command(checkpoint: Path, out: Path, data: Path | None, choose_on: 
 )
 def predict(images: tuple[Path, ...], checkpoint: Path | None) -> None:
     """Classify pictures of single digits (any size; dark on light or light on dark)."""
-    model, _ = _load(checkpoint)
+    model, _ = load_lenet(checkpoint)
     for path in images:
         with minigrad.no_grad():
             p = F.softmax(model(normalize(load_digit(path))[None, None])).data[0]

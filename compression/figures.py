@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from minigrad.nn import Module
 
+from .pruning import SensitivityScan, StabilityScan
+
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
 
@@ -71,4 +73,72 @@ def plot_accuracy(stages: Sequence[Mapping[str, Any]], reference: Mapping[str, f
     ax.set_ylabel("accuracy on the test images (%)")
     ax.set_title("LeNet on MNIST (whiskers: 95 % interval)", fontsize=11)
     ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+SERIES = [
+    (BLUE, "-"),
+    (ORANGE, "--"),
+    (GREEN, "-."),
+    (GREY, ":"),
+    ("#CC79A7", (0, (3, 1, 1, 1, 1, 1))),
+    ("#56B4E9", "-"),
+]
+"""Colour and dashes of lines that share a panel."""
+
+
+def plot_sensitivity(scan: SensitivityScan, allocation: Mapping[str, float] | None = None, lost: float = 20) -> Figure:
+    """Draw accuracy over sparsity, a line for each layer pruned by itself (Han et al. 2015, figure 6).
+
+    Args:
+        scan: what `sensitivity_scan` found.
+        allocation: weight name → sparsity, marked on the lines.
+        lost: how many points below the dense accuracy the picture ends; 20 as in the paper's.
+    """
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    ax = figure.subplots()
+    for i, (name, accuracy) in enumerate(scan.accuracy.items()):
+        color, dashes = SERIES[i % len(SERIES)]
+        label = f"{name} ({scan.sizes[name]:,})"
+        ax.plot(100 * scan.sparsities, accuracy, color=color, linestyle=dashes, marker=".", label=label)
+        if allocation:
+            x = allocation[name]
+            y = np.interp(x, scan.sparsities, accuracy)
+            ax.plot(100 * x, y, "D", color=color, markersize=16 - 2 * i, fillstyle="none")  # rings: none hides another
+    ax.axhline(scan.dense, color="black", linewidth=0.8)
+    ax.annotate(f"dense {scan.dense:.2f} %", (0, scan.dense), xytext=(0, 4), textcoords="offset points", fontsize=8)
+    ax.set_xlabel("weights of the layer removed (%)")
+    ax.set_ylabel("accuracy (%)")
+    ax.set_ylim(scan.dense - lost, scan.dense + 0.1 * lost)
+    ax.set_title("Each layer pruned by itself" + (" (diamonds: sparsity chosen)" if allocation else ""), fontsize=11)
+    ax.legend(title="weight (size)", loc="lower left", fontsize=8, title_fontsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def plot_stability(scans: Mapping[str, StabilityScan]) -> Figure:
+    """Draw change of output (upper row) and flipped predictions (lower row) over noise, on inputs and on weights.
+
+    Args:
+        scans: model name, such as "dense", → what `stability_scan` found. Noise of size 0 has no place on the log axis.
+    """
+    figure = Figure(figsize=(7.6, 5), layout="constrained")
+    axes = figure.subplots(2, 2, sharex="col", sharey="row")
+    for column, kind in enumerate(("inputs", "weights")):
+        for i, (name, scan) in enumerate(scans.items()):
+            color, dashes = SERIES[i % len(SERIES)]
+            shown = scan.noise > 0
+            for row, values in enumerate((scan.change[kind], scan.flipped[kind])):
+                axes[row, column].plot(
+                    scan.noise[shown], values[shown], color=color, linestyle=dashes, marker=".", label=name
+                )
+        axes[0, column].set_title(f"noise on {kind}", fontsize=11)
+        unit = "the images' deviation" if kind == "inputs" else "each weight"
+        axes[1, column].set_xlabel(f"noise, as a share of {unit}")
+        axes[0, column].set(xscale="log", yscale="log")
+    axes[0, 0].set_ylabel("relative change of the logits")
+    axes[1, 0].set_ylabel("predictions flipped (%)")
+    axes[0, 0].legend(fontsize=8)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
     return figure

@@ -44,16 +44,32 @@ def kth_value_mask(w: Any, sparsity: float, ties: Literal["drop", "exact"] = "dr
     if np.isnan(magnitude).any():
         raise ValueError("kth_value_mask: the weights hold NaN, which has no magnitude to compare")
 
-    k = round(magnitude.size * sparsity)
+    return without_lowest(magnitude, round(magnitude.size * sparsity), ties)
+
+
+def without_lowest(scores: Array, k: int, ties: Literal["drop", "exact"] = "drop") -> Array:
+    """Mark what to keep when the k lowest scores go: those above the k-th lowest, or with ties="exact" all but k.
+
+    Args:
+        scores: any shape, no NaN.
+        k: 0 to scores.size; 0 keeps all, whatever the ties.
+        ties: see `kth_value_mask`.
+
+    Returns:
+        bool array of the shape of scores.
+
+    Example:
+        >>> without_lowest(np.array([3.0, 1.0, 1.0, 2.0]), 1), without_lowest(np.array([3.0, 1.0, 1.0, 2.0]), 1, "exact")
+        (array([ True, False, False,  True]), array([ True, False,  True,  True]))
+    """
     if k == 0:
-        return np.ones(magnitude.shape, bool)
-    flat = magnitude.reshape(-1)
+        return np.ones(scores.shape, bool)
+    flat = scores.reshape(-1)
     if ties == "drop":
-        threshold = np.partition(flat, k - 1)[k - 1]
-        return magnitude > threshold
+        return scores > np.partition(flat, k - 1)[k - 1]
     keep = np.ones(flat.size, bool)
     keep[np.argsort(flat, kind="stable")[:k]] = False
-    return keep.reshape(magnitude.shape)
+    return keep.reshape(scores.shape)
 
 
 def model_sparsity(model: Module) -> float:

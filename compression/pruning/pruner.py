@@ -57,6 +57,20 @@ class SparsePruner:
                 raise ValueError(f"SparsePruner: {name}: {error}") from None
 
     @classmethod
+    def from_masks(cls, masks: Mapping[str, Array]) -> "SparsePruner":
+        """Take masks that were chosen elsewhere: parameter name → bool array, True where the weight is kept.
+
+        Raises:
+            TypeError: a mask is not boolean.
+        """
+        pruner = cls.__new__(cls)
+        pruner.masks = {name: np.asarray(mask) for name, mask in masks.items()}
+        for name, mask in pruner.masks.items():
+            if mask.dtype != bool:
+                raise TypeError(f"SparsePruner: the mask of {name} holds {mask.dtype}, expected bool")
+        return pruner
+
+    @classmethod
     def from_zeros(cls, model: Module) -> "SparsePruner":
         """Take the masks from a model that is pruned already: what is zero stays zero."""
         pruner = cls.__new__(cls)
