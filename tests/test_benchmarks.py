@@ -15,7 +15,9 @@ SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name not in L
 
 LIMITS = {
     "train": 0.40, "inference_64": 0.9, "inference_1000": 0.9, "mlp": 1.05, "caffe_lenet": 1.0, "conv": 1.2,
-    "scalar_10000": 1.5, "scalar_500": 1.0, "import": 0.7, "compile": 30, "first_step": 2, "memory": 900,
+    "scalar_10000": 1.5, "scalar_500": 1.0,
+    "sparse_scipy": 0.4, "sparse_torch": 1.0, "sparse_dense": 1.0, "sparse_fc1": 1.0, "sparse_lenet": None,
+    "import": 0.7, "compile": 30, "first_step": 2, "memory": 900,
     "scaling_batch": None, "scaling_pixels": None, "scaling_channels": None,
 }  # fmt: skip
 

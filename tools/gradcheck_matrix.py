@@ -8,7 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from minigrad.ops import TABLE
+from tests.ops.cases import ENGINE
 from tests.ops.matrix import DTYPES, Cell, check_cell, takes_complex
 from tests.ops.variants import COLUMNS
 
@@ -68,7 +68,7 @@ def check_all() -> tuple[Cells, dict[tuple[str, str, str], Exception]]:
     """Check all cells; return what came out, and the errors of those that failed."""
     cells: Cells = {}
     failures: dict[tuple[str, str, str], Exception] = {}
-    for key in ((name, column, dtype) for dtype in DTYPES for name in sorted(TABLE) for column in COLUMNS):
+    for key in ((name, column, dtype) for dtype in DTYPES for name in sorted(ENGINE) for column in COLUMNS):
         try:
             cells[key] = check_cell(*key)
         except Exception as error:  # noqa: BLE001  whatever it is, the cell failed, and the others are still to check
@@ -79,12 +79,12 @@ def check_all() -> tuple[Cells, dict[tuple[str, str, str], Exception]]:
 def page(cells: Cells) -> str:
     """Return the page as Markdown."""
     notes: dict[str, int] = {}
-    ops = [[f"`{name}`", f"`{TABLE[name].axes}`", TABLE[name].domain] for name in sorted(TABLE)]
+    ops = [[f"`{name}`", f"`{ENGINE[name].axes}`", ENGINE[name].domain] for name in sorted(ENGINE)]
     double = [
         [f"`{name}`", *(_mark(cells[name, c, "float64"], notes) for c in COLUMNS), "✓" if takes_complex(name) else "no"]
-        for name in sorted(TABLE)
+        for name in sorted(ENGINE)
     ]
-    single = [[f"`{name}`", *(_mark(cells[name, c, "float32"], notes) for c in COLUMNS)] for name in sorted(TABLE)]
+    single = [[f"`{name}`", *(_mark(cells[name, c, "float32"], notes) for c in COLUMNS)] for name in sorted(ENGINE)]
     parts = [
         HEAD,
         "## Ops\n",

@@ -32,9 +32,9 @@ helper = register_jitable
 
 
 @cache
-def _folder_stamp() -> tuple[tuple[str, float, int], ...]:
-    """Return name, time and size of every file of this folder: when it changes, kernels are compiled again."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+def _folder_stamp(folder: Path = Path(__file__).parent) -> tuple[tuple[str, float, int], ...]:
+    """Return name, time and size of every file of this folder and of a kernel's: when it changes, it is compiled again."""
+    files = sorted(file for each in {Path(__file__).parent, folder} for file in each.glob("*.py"))
     return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
 
 
@@ -49,9 +49,9 @@ class Kernel:
     def __init__(self, function: Callable[..., Any]):
         self.python = function
         self.compiled = numba.njit(parallel=True, cache=True, nogil=True, fastmath=FAST_MATH)(function)
-        # Numba's cache watches the kernel's own file only, and kernels use helpers of others: watch the whole folder.
+        # Numba's cache watches the kernel's own file only, and kernels use helpers of others: watch whole folders.
         cache_file = self.compiled._cache._cache_file  # pyright: ignore[reportAttributeAccessIssue]
-        cache_file._source_stamp = _folder_stamp()
+        cache_file._source_stamp = _folder_stamp(Path(function.__code__.co_filename).parent)
         update_wrapper(self, function)
         TABLE[function.__name__] = self
 

@@ -13,6 +13,7 @@ import minigrad
 from minigrad import functional as F
 from minigrad import kernels
 from minigrad.kernels._kernel import _folder_stamp
+from minigrad.ops.activation import SMALL
 from minigrad.ops.layout import LARGE, innermost
 from minigrad.tensor import Tensor
 from tests.kernels import references
@@ -33,6 +34,24 @@ def test_conv2d_equals_seven_loops(geometry, rng):
     x = rng.normal(size=(3, 4, 9, 8))
     w, b = rng.normal(size=(6, 4 // full["groups"], 3, 3)), rng.normal(size=6)
     np.testing.assert_allclose(F.conv2d(x, w, b, **full).data, references.conv2d(x, w, b, **full), atol=1e-12)
+
+
+@pytest.mark.parametrize("images", [1, 3, 8, 45])
+def test_the_convolution_kernels_take_batches_of_any_size(images, rng):
+    """The op fills small batches up; the kernels do not need it."""
+    x, w, b = rng.normal(size=(4, 7, 6, images)), rng.normal(size=(6, 2, 3, 2)), rng.normal(size=6)
+    geometry = (2, 2, 1, 2, 2)  # stride, dilation, groups
+    out = np.full((6, 3, 2, images), np.nan)
+    kernels.conv2d_forward(x, w, b, *geometry, out)
+    expected = references.conv2d(np.moveaxis(x, -1, 0), w, b, (2, 2), (0, 0), (1, 2), 2)
+    np.testing.assert_allclose(np.moveaxis(out, -1, 0), expected, atol=1e-12)
+
+    # <conv(x, w), g> == <x, grad_x> == <w, grad_w>, as for any product.
+    g, grad_x, grad_w = rng.normal(size=out.shape), np.full(x.shape, np.nan), np.full(w.shape, np.nan)
+    kernels.conv2d_grad_input(g, w, *geometry, grad_x)
+    kernels.conv2d_grad_weight(x, g, *geometry, grad_w)
+    product = ((out - b[:, None, None, None]) * g).sum()
+    np.testing.assert_allclose([(x * grad_x).sum(), (w * grad_w).sum()], product, rtol=1e-10)
 
 
 def test_conv2d_does_not_flip_the_kernel():
@@ -66,6 +85,16 @@ def test_nan_is_not_swallowed():
         assert np.isnan(F.max_pool2d(bad, 2).data).all()
     assert np.isnan(F.relu([np.nan]).data).all()
     assert np.isinf(F.relu([np.inf]).data).all()
+
+
+@pytest.mark.parametrize("size", [4, SMALL + 4])
+def test_relu_lets_nan_pass_and_stops_at_zero(size):
+    """By NumPy where x is small, by the kernels where it is large."""
+    x = Tensor(np.tile([np.nan, -1.0, 0.0, 2.0], size // 4), requires_grad=True)
+    out = F.relu(x)
+    out.backward(np.full(size, 3.0))
+    np.testing.assert_array_equal(out.data, np.tile([np.nan, 0, 0, 2], size // 4))
+    np.testing.assert_array_equal(x.grad, np.tile([3, 0, 0, 3], size // 4))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 2), (7, 4, 9), (130, 70, 33)])
@@ -250,8 +279,9 @@ def test_large_batches_are_laid_out_by_the_kernel(shape, rng):
 
 
 def test_the_cache_notices_a_change_in_any_file_of_the_folder():
-    """Numba itself watches a kernel's own file only, and kernels use helpers of `tiles.py` and `vector.py`."""
-    stamp = _folder_stamp()
-    assert {"conv.py", "tiles.py", "vector.py"} <= {name for name, _, _ in stamp}
+    """Numba watches a kernel's own file only, and kernels, also those of other packages, use helpers of this folder."""
+    assert {"conv.py", "tiles.py", "vector.py"} <= {name for name, _, _ in _folder_stamp()}
     for kernel in kernels.TABLE.values():
+        stamp = _folder_stamp(Path(kernel.python.__code__.co_filename).parent)
         assert kernel.compiled._cache._cache_file._source_stamp == stamp
+        assert set(_folder_stamp()) <= set(stamp)

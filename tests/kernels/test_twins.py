@@ -132,7 +132,9 @@ ARGUMENTS = {
 
 
 def test_every_kernel_has_a_row():
-    assert set(ARGUMENTS) == set(kernels.TABLE)
+    """Packages on top of the engine have kernels too, and compare their twins in their own tests."""
+    own = {name for name, kernel in kernels.TABLE.items() if kernel.python.__module__.startswith("minigrad.kernels.")}
+    assert set(ARGUMENTS) == own
 
 
 @pytest.mark.parametrize("name", sorted(ARGUMENTS))

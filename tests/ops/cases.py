@@ -9,6 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.ops import TABLE
+
+ENGINE = {name: op for name, op in TABLE.items() if op.__module__.startswith("minigrad.ops.")}
+"""The engine's own ops. Packages on top of it define more, and check them in their own tests."""
+
 
 @dataclass(frozen=True)
 class Case:

@@ -10,7 +10,7 @@ from minigrad import functional as F
 from minigrad.ops import TABLE, Op
 from minigrad.tensor import apply
 from tests.ops import variants
-from tests.ops.cases import CASES, Case
+from tests.ops.cases import CASES, ENGINE, Case
 from tests.ops.matrix import DTYPES, Trial, check_cell, takes_complex
 from tests.ops.variants import COLUMNS, Refusal, public, row
 from tools import gradcheck_matrix
@@ -20,7 +20,7 @@ checked = cache(check_cell)
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("column", COLUMNS)
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", ENGINE)
 def test_every_op_in_every_way(name, column, dtype):
     cell = checked(name, column, dtype)
     assert cell.error is not None or cell.refusals
@@ -29,8 +29,8 @@ def test_every_op_in_every_way(name, column, dtype):
 
 
 def test_no_row_is_left_without_its_op():
-    assert set(variants.SPECIAL) <= set(TABLE)
-    assert set(variants.PUBLIC) <= set(TABLE)
+    assert set(variants.SPECIAL) <= set(ENGINE)
+    assert set(variants.PUBLIC) <= set(ENGINE)
     assert all(set(columns) <= set(COLUMNS) for columns in variants.SPECIAL.values())
 
 
@@ -40,17 +40,17 @@ def figures_masked(text):
 
 def test_the_page_is_up_to_date():
     """Figures depend on the machine; all else is as `make gradcheck` would write it now."""
-    cells = {(n, c, d): checked(n, c, d) for n in TABLE for c in COLUMNS for d in DTYPES}
+    cells = {(n, c, d): checked(n, c, d) for n in ENGINE for c in COLUMNS for d in DTYPES}
     page, written = gradcheck_matrix.page(cells), gradcheck_matrix.PAGE.read_text()
     assert figures_masked(written) == figures_masked(page), "docs/gradcheck.md is out of date: run make gradcheck"
     rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert len(rows) == 3 * len(TABLE)
+    assert len(rows) == 3 * len(ENGINE)
     assert not any(re.search(r"\|\s*\|", line) for line in rows)
 
 
 def test_the_complex_step_checks_what_is_no_kernel():
-    assert {name for name in TABLE if not takes_complex(name)} >= {"conv2d", "relu", "abs"}
-    assert {name for name in TABLE if takes_complex(name)} >= {"add", "matmul", "power", "log_softmax", "max", "gelu"}
+    assert {name for name in ENGINE if not takes_complex(name)} >= {"conv2d", "relu", "abs"}
+    assert {name for name in ENGINE if takes_complex(name)} >= {"add", "matmul", "power", "log_softmax", "max", "gelu"}
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ def test_the_tool_fails_and_leaves_the_page_alone_if_a_cell_fails(new_op, monkey
     page = tmp_path / "docs" / "gradcheck.md"
     page.parent.mkdir()
     monkeypatch.setattr(gradcheck_matrix, "PAGE", page)
-    monkeypatch.setattr(gradcheck_matrix, "TABLE", {"exp": TABLE["exp"], "triple": new_op})
+    monkeypatch.setattr(gradcheck_matrix, "ENGINE", {"exp": TABLE["exp"], "triple": new_op})
     monkeypatch.setattr(gradcheck_matrix, "check_cell", checked)
     assert gradcheck_matrix.main() == 1
     assert not page.exists()
     output = capsys.readouterr().err
     assert "FAILED triple, empty, float64: op 'triple' has nothing" in output
     assert "12 of 24 cells failed; the page is left as it was" in output
-    monkeypatch.setattr(gradcheck_matrix, "TABLE", {"exp": TABLE["exp"]})
+    monkeypatch.setattr(gradcheck_matrix, "ENGINE", {"exp": TABLE["exp"]})
     assert gradcheck_matrix.main() == 0
     assert "12 cells, no gap and no failure; written to docs/gradcheck.md" in capsys.readouterr().out
     assert page.read_text().count("| `exp` ") == 3
