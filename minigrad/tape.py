@@ -4,11 +4,12 @@ Each result keeps the op that made it, and the op keeps its inputs. `backward` v
 so that a node passes its gradient on only when all its users have added their share.
 """
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -92,16 +93,8 @@ class Node:
     written: int
 
 
-class Clock:
-    """Counts the in-place writes of the process, so that an op and a write can be put in order."""
-
-    now: ClassVar[int] = 0
-
-    @classmethod
-    def tick(cls) -> int:
-        """Count one more write and return its time."""
-        cls.now += 1
-        return cls.now
+tick = itertools.count(1).__next__
+"""Return the time: 1, 2, 3 ... Each op and each in-place write takes one, so that they can be put in order."""
 
 
 def backward(root: Node, gradient: Array, retain_graph: bool = False) -> None:
@@ -140,9 +133,16 @@ def input_gradients(op: ops.Op, g: Array) -> list[tuple[Node, Array]]:
             )
         if x.requires_grad:
             gradient = _observed_gradient(op, position, g, x.data) if observed else op.gradient(position, g, x.data)
-            # What an op passes on unchanged may go to several inputs: a leaf, which keeps it, gets its own.
-            found.append((x, gradient.copy() if gradient is g and x.op is None else gradient))
+            found.append((x, _own(gradient, g) if x.op is None else gradient))
     return found
+
+
+def _own(gradient: Array, g: Array) -> Array:
+    """Return a gradient that a leaf may keep: what an op passes on of g, whole or in part, may go to several inputs."""
+    if not isinstance(g, np.ndarray):  # a number cannot be written to
+        return gradient
+    shared = gradient is g or (gradient.base is not None and np.may_share_memory(gradient, g))
+    return np.array(gradient) if shared else gradient
 
 
 def _observed_gradient(op: ops.Op, position: int, g: Array, x: Array) -> Array:
@@ -150,48 +150,39 @@ def _observed_gradient(op: ops.Op, position: int, g: Array, x: Array) -> Array:
     gradient = op.gradient(position, g, x)
     seconds = perf_counter() - start
     for observer in observers.get():
-        observer.backward(op, position, g, gradient, seconds)
+        observer.backward(op, position, np.asarray(g), np.asarray(gradient), seconds)
     return gradient
 
 
 def accumulate(leaf: Node, g: Array) -> None:
-    """Add g to the leaf's .grad. The first gradient is copied unless it is memory of its own."""
+    """Add g to the leaf's .grad, which keeps it if it is the first and can be written to."""
     if leaf.grad is not None:
         leaf.grad = np.asarray(leaf.grad + g)  # NumPy makes a number of two arrays without axes
     else:
-        own = isinstance(g, np.ndarray) and g.base is None and g.flags.writeable and g.flags.c_contiguous
-        leaf.grad = g if own else np.array(g)
+        leaf.grad = g if isinstance(g, np.ndarray) and g.flags.writeable else np.array(g)
 
 
 def topological_order(root: Node) -> list[Node]:
     """List `root` and every tensor it depends on through gradients, each after all that it was computed from.
 
-    Iterative: a chain of any length fits, where recursion would end at Python's limit.
+    That is the order in which they were made, leaves first. Nothing here is recursive: a chain of any length fits.
 
     Raises:
         RuntimeError: part of the graph was freed by an earlier `backward`.
     """
-    order: list[Node] = []
-    seen: set[int] = set()
-    stack: list[tuple[Node, bool]] = [(root, False)]
-    while stack:
-        node, inputs_are_listed = stack.pop()
-        if inputs_are_listed:
-            order.append(node)
+    order, seen = [root], {id(root)}
+    for node in order:  # which grows meanwhile
+        op = node.op
+        if op is None:
             continue
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.op is None:
-            order.append(node)
-            continue
-        if node.op.released:
+        if op.released:
             raise RuntimeError(
                 "backward: this graph was used by an earlier backward(), which freed what its ops had saved; "
                 "call the first one as backward(retain_graph=True), or compute the result again"
             )
-        stack.append((node, True))
-        for x in node.op.inputs:
-            if isinstance(x, Node) and x.requires_grad:
-                stack.append((x, False))
+        for x in op.inputs:
+            if isinstance(x, Node) and x.requires_grad and id(x) not in seen:
+                seen.add(id(x))
+                order.append(x)
+    order.sort(key=lambda node: 0 if node.op is None else node.op.made)
     return order

@@ -127,10 +127,10 @@ class Tensor(Writable):
                     "only a single number, such as a loss, can do without: sum() or mean() it first"
                 )
             return np.ones_like(self.data)
-        array = np.array(gradient.data if isinstance(gradient, Tensor) else gradient, self.dtype)
+        array = np.asarray(gradient.data if isinstance(gradient, Tensor) else gradient, self.dtype)
         if array.shape != self.shape:
             raise ValueError(f"backward: gradient has shape {array.shape}, the tensor has {self.shape}")
-        return array
+        return array.copy() if self.op is None else array  # a leaf keeps it
 
     # Arithmetic. Add, Multiply, Divide, Power and Matmul are ops; everything else is derived from them in one line.
 
@@ -328,7 +328,8 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
     arrays, needs_gradient = [], False
     for x in inputs:
         if isinstance(x, Tensor):
-            arrays.append(x.data)
+            data = x.data
+            arrays.append(data if data.shape else data[()])  # NumPy is faster with its numbers (see `ops/base.py`)
             needs_gradient = needs_gradient or x.requires_grad
         else:
             arrays.append(x)
@@ -340,7 +341,7 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
         shapes = ", ".join(f"{name}: {np.shape(x)}" for name, x in zip(op.arguments, arrays, strict=False))
         raise type(error)(f"{op.name}: {error} ({shapes})") from None
     if type(data) is not np.ndarray:
-        data = _as_array(data, arrays)
+        data = _as_array(data, arrays) if NUMPY_1 else np.asarray(data)
     if observers:
         seconds = perf_counter() - start
         for observer in observers:
@@ -349,7 +350,7 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
     result.data, result.grad, result.written = data, None, 0
     result.requires_grad = needs_gradient and tape.recording()
     if result.requires_grad:
-        op.inputs, op.made = inputs, tape.Clock.now
+        op.inputs, op.made = inputs, tape.tick()
         result.op = op
     else:
         result.op = None

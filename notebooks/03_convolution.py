@@ -382,15 +382,15 @@ assert work[6 - 1, 4 - 1] > 0.95 * np.nanmax(work), "Six by four: 24 multiply-ad
 # *four* vectors of 16: no part of the tile is wasted.
 #
 # Now into the kernel itself. `conv2d_forward` in `minigrad/kernels/conv.py` lays the weights of six filters side by
-# side; its heart is `_wide_tile` in `minigrad/kernels/tiles.py`.
+# side; its heart is `_sums` in `minigrad/kernels/tiles.py`.
 
 # %%
-print(inspect.getsource(tiles._wide_tile))
+print(inspect.getsource(tiles._sums))
 
 # %% [markdown]
 # `c0` to `c5` are six running sums of four vectors each; they start at the biases. The outer loop goes over channels
 # and rows of the filters, the inner one over columns. Inside it: four vectors of pixels are loaded, six weights are
-# read, and 24 vector multiply-adds done. Only after the loops are the results stored.
+# read, and 24 vector multiply-adds done. Only after the loops does the caller, `_wide_tile`, store the results.
 #
 # Inside `with kernels.use("python"):` the very same lines run as ordinary Python, and a vector is a small NumPy array.
 # So Python's own profiler can count them.
@@ -418,12 +418,12 @@ assert difference < 1e-4, "The same lines: only the rounding of the last bits ma
 # The seven loops of section 1 load two numbers, and load and store a third, for *each* multiply-add.
 #
 # **In short.** Same sum, other order: images innermost fill the vectors, tiles keep results in registers. To step
-# through it, put `breakpoint()` into `_wide_tile` and call it inside `use("python")`.
+# through it, put `breakpoint()` into `_sums` and call it inside `use("python")`.
 #
 # **Questions.**
 # 1. The compiled `fma` computes $a b + c$ and rounds once; Python rounds twice. Which one is nearer to the truth?
-# 2. A layer with 16 filters needs three tiles of six. What share of the work is wasted? (`_places` tells what the last
-#    tile does with its spare rows.)
+# 2. A layer with 16 filters in three tiles of six would compute two filters in vain. What share of the work is that, and
+#    what does the kernel do instead? (See `_filter` in `minigrad/kernels/conv.py`, and the `if`s of `_sums`.)
 # 3. A core with AVX2 has 16 registers of 8 float32. Which tile would you choose there?
 # 4. What will happen if only *one* image is given? (Section 5 answers.)
 #

@@ -14,7 +14,7 @@ from minigrad import functional as F
 from minigrad import gradcheck, no_grad, tape
 from minigrad.ops import TABLE
 from minigrad.tape import topological_order
-from minigrad.tensor import Tensor, apply, as_tensor
+from minigrad.tensor import Tensor, apply, as_tensor, watch
 
 FLOATS = hnp.arrays(np.float64, hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), elements=st.floats(0.5, 2.0))
 
@@ -52,6 +52,27 @@ def test_a_value_used_twice_gets_both_gradients():
     x = Tensor([3.0], requires_grad=True)
     (x * x + x).backward()
     np.testing.assert_array_equal(x.grad, [7.0])
+
+
+def test_the_gradient_that_is_given_stays_the_callers():
+    given = np.array([3.0, 4.0])
+    for make in (lambda x: x, lambda x: x + 0.0, lambda x: x.reshape(2)):
+        x = Tensor([1.0, 2.0], requires_grad=True)
+        make(x).backward(given)
+        x.grad *= 2
+        np.testing.assert_array_equal(x.grad, [6.0, 8.0])
+        np.testing.assert_array_equal(given, [3.0, 4.0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_inside_and_arrays_outside(dtype):
+    """Ops compute with NumPy's numbers where there are no axes; a tensor holds an array of the same dtype all the same."""
+    x, seen = Tensor(np.array(3.0, dtype), requires_grad=True), []
+    y = watch(x * x + x, seen.append) * 2
+    y.backward()
+    assert [type(a) for a in (y.data, x.grad, *seen)] == [np.ndarray] * 3
+    assert [a.dtype for a in (y.data, x.grad, *seen)] == [dtype] * 3
+    assert (y.item(), x.grad.item(), seen[0].item()) == (24.0, 14.0, 2.0)
 
 
 def test_topological_order_matters():

@@ -89,10 +89,10 @@ def _walk(order: list[Node], start: Array, retain_graph: bool) -> Iterator[Step]
         if node.op is None:
             continue
         incoming, filled = pending.pop(id(node)), []
-        outgoing = list(tape.input_gradients(node.op, incoming))
+        outgoing = [(x, np.asarray(gradient)) for x, gradient in tape.input_gradients(node.op, incoming)]
         for x, contribution in outgoing:
             before = pending.get(id(x))
-            pending[id(x)] = contribution if before is None else before + contribution
+            pending[id(x)] = contribution if before is None else np.asarray(before + contribution)
             uses_left[id(x)] -= 1
             if x.op is None and not uses_left[id(x)]:
                 tape.accumulate(x, pending.pop(id(x)))

@@ -37,8 +37,8 @@ def check_bias(name: str, b: Tensor | None, w: Tensor) -> None:
 
 def check_dtypes(name: str, x: Tensor, w: Tensor, b: Tensor | None) -> None:
     """Check that input and parameters are all float32 or all float64."""
-    dtypes = {t.dtype for t in (x, w, b) if t is not None}
-    if len(dtypes) > 1 or x.dtype not in KERNEL_DTYPES:
+    dtype = x.dtype
+    if dtype not in KERNEL_DTYPES or w.dtype != dtype or (b is not None and b.dtype != dtype):
         raise TypeError(
             f"{name}: x is {x.dtype}, w is {w.dtype}"
             + (f", b is {b.dtype}" if b is not None else "")

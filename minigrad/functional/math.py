@@ -1,5 +1,6 @@
 """Functions of numbers and shapes: elementwise, reductions, joining, reshaping."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,7 +118,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     first, last = check_axis("flatten", input, start_dim), check_axis("flatten", input, end_dim)
     if first > last:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in shape {input.shape}")
-    joined = int(np.prod(input.shape[first : last + 1]))
+    joined = math.prod(input.shape[first : last + 1])
     return input.reshape((*input.shape[:first], joined, *input.shape[last + 1 :]))
 
 

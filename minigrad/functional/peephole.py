@@ -20,7 +20,7 @@ import numpy as np
 
 from minigrad import kernels, ops, tape
 from minigrad.ops.conv import output_size
-from minigrad.ops.layout import fill_vectors, innermost_image, outermost
+from minigrad.ops.layout import empty, fill_vectors, innermost_image, outermost
 from minigrad.tape import Array, Node
 from minigrad.tensor import Tensor, apply
 
@@ -121,7 +121,7 @@ def max_pool2d(x: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int],
     if not (isinstance(x, Waiting) and x.call and x.call[0] is ops.Relu and kernel_size[0] * kernel_size[1] <= 255):
         return apply(ops.MaxPool2d, x, **settings)
     (source,) = x.call[1]
-    if isinstance(source, Waiting) and source.call and padding == (0, 0):
+    if isinstance(source, Waiting) and source.call and padding == (0, 0) and kernel_size[0] * kernel_size[1] == 4:
         arrays = [None if t is None else t.data for t in source.call[1]]
         return Tensor(_conv_relu_pool(arrays, kernel_size, stride, **source.call[2]))
     return apply(ops.ReluMaxPool2d, source, **settings)
@@ -138,7 +138,7 @@ def _conv_relu_pool(
     images = len(x)
     x = fill_vectors(innermost_image(x, *padding), images)  # (C, H, W, N)
     size = output_size(output_size(x.shape[1:3], w.shape[2:], stride, dilation), window, step, (1, 1))
-    out = np.empty((len(w), *size, x.shape[3]), x.dtype)  # (F, OH, OW, N)
+    out = empty((len(w), *size, x.shape[3]), x.dtype)  # (F, OH, OW, N)
     b = np.zeros(len(w), x.dtype) if b is None else np.ascontiguousarray(b)
     geometry = (*stride, *dilation, groups, *window, *step)
     kernels.conv2d_relu_max_pool2d(x, np.ascontiguousarray(w), b, *geometry, out)

@@ -30,6 +30,9 @@ helper = register_jitable
 """Marks a function that kernels call. It stays a plain function: compiled kernels inline it, Python ones call it, so
 `use("python")` reaches it too."""
 
+inlined = register_jitable(forceinline=True)
+"""The same for the innermost helpers: LLVM would not inline them by itself, and to call one costs as much as its first sums."""
+
 
 @cache
 def _folder_stamp(folder: Path = Path(__file__).parent) -> tuple[tuple[str, float, int], ...]:

@@ -7,18 +7,15 @@ row of columns and images is one contiguous *run*; with a larger stride each col
 A *tap* is one position of a filter: a channel, a kernel row and a kernel column. Results are computed in tiles of six
 filters (see `tiles.py`). The gradient of the input is the same sum with the two sides exchanged, in tiles of six channels.
 
-Padding was added before and is cut off after, at the edge of the op: these loops never ask where the border is.
+Padding was added before, at the edge of the op: of these loops, only those for the gradient of the input know of it.
 """
 
 import numpy as np
 from numba import prange
 
-from minigrad.kernels._kernel import helper, kernel
-from minigrad.kernels.tiles import TILE, sum_run
-from minigrad.kernels.vector import fma, lane_sum, lanes, larger, load, splat, store
-
-BLOCK = 64
-"""Images that the fused kernel takes at once: a tile's width in float32 with AVX-512."""
+from minigrad.kernels._kernel import helper, inlined, kernel
+from minigrad.kernels.tiles import TILE, pooled_tile, sum_runs
+from minigrad.kernels.vector import fma, lane_sum, lanes, load, store
 
 
 @helper
@@ -30,13 +27,25 @@ def _runs(columns, images, stride):
 
 
 @helper
+def _filter(tile, s, in_group):
+    """Return the number of filter s of a tile. Tiles have two, four or six; beyond a tile's last filter comes that one again.
+
+    A group's filters are cut into as few tiles as possible: 16 are 4 + 6 + 6.
+    """
+    tiles, pairs = (in_group + TILE - 1) // TILE, (in_group + 1) // 2
+    group, index = tile // tiles, tile % tiles
+    first, stop = pairs * index // tiles * 2, min(pairs * (index + 1) // tiles * 2, in_group)
+    return group * in_group + min(first + s, stop - 1)
+
+
+@helper
 def _places(groups, in_group, plane):
-    """Return where the filters' results begin, one row of six a tile. A place beyond a group's last filter repeats it."""
+    """Return where the filters' results begin, one row of six a tile."""
     tiles = (in_group + TILE - 1) // TILE
     places = np.empty((groups * tiles, TILE), np.int64)
     for tile in range(groups * tiles):
         for s in range(TILE):
-            places[tile, s] = (tile // tiles * in_group + min(tile % tiles * TILE + s, in_group - 1)) * plane
+            places[tile, s] = _filter(tile, s, in_group) * plane
     return places
 
 
@@ -48,7 +57,7 @@ def _pack(w, b, groups):
     packed, biases = np.empty((groups * tiles, taps * TILE), w.dtype), np.empty((groups * tiles, TILE), w.dtype)
     for tile in range(groups * tiles):
         for s in range(TILE):
-            f = tile // tiles * in_group + min(tile % tiles * TILE + s, in_group - 1)
+            f = _filter(tile, s, in_group)
             weights = w[f].reshape(-1)
             biases[tile, s] = b[f]
             for t in range(taps):
@@ -77,7 +86,8 @@ def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, 
     filters, channels, _, kernel_w = w.shape
     height, row = x.shape[1], x.shape[2] * x.shape[3]
     out_h, out_w, images = out.shape[1:]
-    runs, length, step = _runs(out_w, images, stride_w)
+    count, length, step = _runs(out_w, images, stride_w)
+    runs = (count, length, step, length)
     in_group = filters // groups
     tiles = (in_group + TILE - 1) // TILE
     places = _places(groups, in_group, out_h * out_w * images)
@@ -91,88 +101,77 @@ def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, 
         group, oh = task // out_h, task % out_h
         own = slice(group * tiles, (group + 1) * tiles)
         own_w, own_b, own_places = packed[own], biases[own], places[own]
-        for run in range(runs):
-            at = (group * channels * height + oh * stride_h) * row + run * step
-            start = oh * out_w * images + run * length
-            sum_run(x_flat, at, sources, steps, own_w, own_b, out_flat, own_places, start, length)
-
-
-@helper
-def _pool_rows(rows, pool_h, pool_w, step_w, out, at, plane, images):
-    """out[at + f * plane + ow * images ...] = the largest of 0 and the window's values.
-
-    rows: (F, pool_h, columns, length), a block of at most `images` images
-    """
-    filters, _, columns, length = rows.shape
-    values, zero = rows.reshape(-1), rows.dtype.type(0)
-    width = lanes(rows)
-    for f in range(filters):
-        for ow in range((columns - pool_w) // step_w + 1):
-            target = at + f * plane + ow * images
-            first = (f * pool_h * columns + ow * step_w) * length
-            for m in range(0, length - width + 1, width):
-                best = splat(zero)
-                for i in range(pool_h):
-                    for j in range(pool_w):
-                        best = larger(load(values, first + (i * columns + j) * length + m), best)
-                store(out, target + m, best)
-            for m in range(length - length % width, length):
-                best_number = zero
-                for i in range(pool_h):
-                    for j in range(pool_w):
-                        value = values[first + (i * columns + j) * length + m]
-                        best_number = value if value > best_number or value != value else best_number
-                out[target + m] = best_number
+        at, start = (group * channels * height + oh * stride_h) * row, oh * out_w * images
+        sum_runs(x_flat, at, sources, steps, own_w, own_b, out_flat, own_places, start, runs)
 
 
 @kernel
 def conv2d_relu_max_pool2d(
     x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, pool_h, pool_w, step_h, step_w, out
 ):
-    """max_pool2d(relu(conv2d(x, w, b))), without gradient: one pooled row of BLOCK images a task.
+    """max_pool2d(relu(conv2d(x, w, b))) for windows of four places, without gradient.
 
-    The rows of the convolution that one pooled row needs are computed into a small array that stays in the cache.
+    A task is one pooled row of a group, for one vector of images. The four vectors of a tile are the four places of a
+    window, so what is pooled never leaves the registers.
 
-    x: (C, H, W, N)   w: (F, C / groups, KH, KW)   b: (F,)   pool: its window and step
+    x: (C, H, W, N), N fills a vector   w: (F, C / groups, KH, KW)   b: (F,)   pool: its window, 4 places, and step
     out: (F, OH, OW, N), overwritten; all C-contiguous
     """
     filters, channels, _, kernel_w = w.shape
-    height, columns, images = x.shape[1:]
-    row = columns * images
+    height, row, images = x.shape[1], x.shape[2] * x.shape[3], x.shape[3]
     out_h, out_w = out.shape[1:3]
-    conv_w = (columns - dilation_w * (kernel_w - 1) - 1) // stride_w + 1
-    tiles = (filters // groups + TILE - 1) // TILE
+    in_group = filters // groups
+    tiles = (in_group + TILE - 1) // TILE
+    places = _places(groups, in_group, out_h * out_w * images)
     packed, biases = _pack(w, b, groups)
     sources = _sources(w, height * row, row, dilation_h)
     steps = (kernel_w, 0, dilation_w * images, TILE)
-    blocks = (images + BLOCK - 1) // BLOCK
+    # From the window's first place to the three others.
+    down, right = stride_h * row, stride_w * images
+    apart = (
+        1 // pool_w * down + 1 % pool_w * right,
+        2 // pool_w * down + 2 % pool_w * right,
+        3 // pool_w * down + 3 % pool_w * right,
+    )
 
-    x_flat = x.reshape(-1)
-    for task in prange(out_h * blocks):
-        oh, first = task // blocks, task % blocks * BLOCK
-        length = min(BLOCK, images - first)
-        rows = np.empty((filters, pool_h, conv_w, length), x.dtype)
-        places = _places(groups, filters // groups, pool_h * conv_w * length)
-        rows_flat = rows.reshape(-1)
-        for group in range(groups):
-            own = slice(group * tiles, (group + 1) * tiles)
-            own_w, own_b, own_places = packed[own], biases[own], places[own]  # once: a slice in a loop is slow
-            for i in range(pool_h):
-                top = group * channels * height + (oh * step_h + i) * stride_h
-                for column in range(conv_w):
-                    at = top * row + column * stride_w * images + first
-                    start = (i * conv_w + column) * length
-                    sum_run(x_flat, at, sources, steps, own_w, own_b, rows_flat, own_places, start, length)
-        _pool_rows(
-            rows, pool_h, pool_w, step_w, out.reshape(-1), oh * out_w * images + first, out_h * out_w * images, images
-        )
+    x_flat, out_flat, width = x.reshape(-1), out.reshape(-1), lanes(x)
+    vectors = (images + width - 1) // width
+    for task in prange(groups * out_h * vectors):
+        group, oh, vector = task // (out_h * vectors), task // vectors % out_h, task % vectors
+        m = min(vector * width, images - width)  # the last vector may overlap the one before: it stores the same again
+        for ow in range(out_w):
+            at = (group * channels * height + oh * step_h * stride_h) * row + ow * step_w * stride_w * images + m
+            target = (oh * out_w + ow) * images + m
+            for tile in range(group * tiles, (group + 1) * tiles):
+                pooled_tile(
+                    x_flat, at, apart, sources, steps, packed[tile], biases[tile], out_flat, places[tile], target
+                )
+
+
+@helper
+def _taps_of(place, size, kernel, stride, dilation):
+    """Return which taps of a window reach a place of the input: the first, the step to the next, and how many.
+
+    Tap k of the window at output place o lies at o * stride + k * dilation, and there are `size` output places.
+    """
+    first, step, found = 0, 1, 0
+    for k in range(kernel):
+        corner = place - k * dilation
+        if corner >= 0 and corner % stride == 0 and corner // stride < size:
+            first = k if found == 0 else first
+            step = k - first if found == 1 else step
+            found += 1
+    return first, step, found
 
 
 @kernel
-def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, grad_x):
-    """Gather the gradient of each input place from the output places it took part in, one input row of one group a task.
+def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, pad_h, pad_w, grad_x):
+    """Gather the gradient of each input place from the output places it took part in, a few input rows a task.
+
+    A column of all these rows comes before the next column: they share most of what they read of g.
 
     g: (F, OH, OW, N)   w: (F, C / groups, KH, KW)   grad_x: (C, H, W, N), overwritten; all C-contiguous
+    pad_h, pad_w: width of the border that x had in forward; it gets no gradient
     """
     filters, channels, kernel_h, kernel_w = w.shape
     out_h, out_w, images = g.shape[1:]
@@ -187,40 +186,39 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
     for tile in range(groups * tiles):
         for f in range(in_group):
             for s in range(TILE):
-                weights = w[tile // tiles * in_group + f, min(tile % tiles * TILE + s, channels - 1)].reshape(-1)
+                weights = w[tile // tiles * in_group + f, _filter(tile % tiles, s, channels)].reshape(-1)
                 for t in range(taps):
                     packed[tile, (f * taps + t) * TILE + s] = weights[t]
 
+    rows = max(1, height // 8)
+    blocks = (height + rows - 1) // rows
     g_flat, grad_flat = g.reshape(-1), grad_x.reshape(-1)
-    for task in prange(groups * height):
-        group, ih = task // height, task % height
+    for task in prange(groups * blocks):
+        group, top = task // blocks, task % blocks * rows
         own = slice(group * tiles, (group + 1) * tiles)
-
-        # The output rows that this input row took part in, through which row of each filter.
-        sources, count = np.empty((in_group * kernel_h, 2), np.int64), 0
-        for f in range(in_group):
-            for i in range(kernel_h):
-                top = ih - i * dilation_h
-                if top >= 0 and top % stride_h == 0 and top // stride_h < out_h:
-                    sources[count, 0] = ((group * in_group + f) * out_h + top // stride_h) * out_w * images
-                    sources[count, 1] = (f * kernel_h + i) * kernel_w * TILE
-                    count += 1
-        sources = sources[:count]
         own_w, own_places = packed[own], places[own]
-
+        sources, counts = np.empty((rows, in_group * kernel_h, 2), np.int64), np.zeros(rows, np.int64)
+        for ih in range(top, min(top + rows, height)):
+            i0, i_step, found = _taps_of(ih + pad_h, out_h, kernel_h, stride_h, dilation_h)
+            for f in range(in_group):
+                for i in range(i0, i0 + found * i_step, i_step):
+                    oh = (ih + pad_h - i * dilation_h) // stride_h
+                    sources[ih - top, counts[ih - top], 0] = ((group * in_group + f) * out_h + oh) * out_w * images
+                    sources[ih - top, counts[ih - top], 1] = (f * kernel_h + i) * kernel_w * TILE
+                    counts[ih - top] += 1
         for iw in range(columns):
-            # Likewise the output columns: those of kernel columns first, first + jump, ...
-            first, jump, found = 0, 1, 0
-            for j in range(kernel_w):
-                left = iw - j * dilation_w
-                if left >= 0 and left % stride_w == 0 and left // stride_w < out_w:
-                    first = j if found == 0 else first
-                    jump = j - first if found == 1 else jump
-                    found += 1
-            at = (iw - first * dilation_w) // stride_w * images
-            steps = (found, first * TILE, -(jump * dilation_w // stride_w) * images, jump * TILE)
-            start = (ih * columns + iw) * images
-            sum_run(g_flat, at, sources, steps, own_w, zeros, grad_flat, own_places, start, images)
+            j, j_step, found = _taps_of(iw + pad_w, out_w, kernel_w, stride_w, dilation_w)
+            at = (iw + pad_w - j * dilation_w) // stride_w * images
+            steps = (found, j * TILE, -(j_step * dilation_w // stride_w) * images, j_step * TILE)
+            for ih in range(top, min(top + rows, height)):
+                start = (ih * columns + iw) * images
+                own_sources = sources[ih - top, : counts[ih - top]]
+                sum_runs(g_flat, at, own_sources, steps, own_w, zeros, grad_flat, own_places, start, (1, images, 0, 0))
+
+
+@helper
+def _load5(x, at, step):
+    return load(x, at), load(x, at + step), load(x, at + 2 * step), load(x, at + 3 * step), load(x, at + 4 * step)
 
 
 @helper
@@ -231,11 +229,53 @@ def _fma5(a, x, c):
     return fma(a, x0, c0), fma(a, x1, c1), fma(a, x2, c2), fma(a, x3, c3), fma(a, x4, c4)
 
 
+@helper
+def _store5(x, at, step, c):
+    c0, c1, c2, c3, c4 = c
+    store(x, at, c0)
+    store(x, at + step, c1)
+    store(x, at + 2 * step, c2)
+    store(x, at + 3 * step, c3)
+    store(x, at + 4 * step, c4)
+
+
+@inlined
+def _add_products(x, g, x_places, g_places, starts, length, sums, at):
+    """Add to 4 x 5 sums what some runs of images give: sum[f, t] += g[g_places[f] + q + m] * x[x_places[t] + p + m].
+
+    starts: p and q of each run   length: of a run, a whole number of vectors
+    sums: a vector each, one after the other, from place `at`; the fourth filter's stay if its place repeats the third's
+    """
+    width, four = lanes(x), g_places[3] != g_places[2]
+    p0, p1, p2, p3, p4 = x_places[0], x_places[1], x_places[2], x_places[3], x_places[4]
+    s0, s1 = _load5(sums, at, width), _load5(sums, at + 5 * width, width)
+    s2, s3 = _load5(sums, at + 10 * width, width), _load5(sums, at + 15 * width, width)
+    for run in range(starts.shape[0]):
+        p, q = starts[run, 0], starts[run, 1]
+        q0, q1, q2, q3 = g_places[0] + q, g_places[1] + q, g_places[2] + q, g_places[3] + q
+        for m in range(0, length, width):
+            v = (
+                load(x, p + p0 + m),
+                load(x, p + p1 + m),
+                load(x, p + p2 + m),
+                load(x, p + p3 + m),
+                load(x, p + p4 + m),
+            )
+            s0, s1, s2 = _fma5(load(g, q0 + m), v, s0), _fma5(load(g, q1 + m), v, s1), _fma5(load(g, q2 + m), v, s2)
+            if four:
+                s3 = _fma5(load(g, q3 + m), v, s3)
+    _store5(sums, at, width, s0)
+    _store5(sums, at + 5 * width, width, s1)
+    _store5(sums, at + 10 * width, width, s2)
+    _store5(sums, at + 15 * width, width, s3)
+
+
 @kernel
 def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups, grad_w):
-    """Sum, for each weight, input times gradient over all places and images: three filters and five taps a task.
+    """Sum, for each weight, input times gradient over all places and images: four filters by so many fives of taps a task.
 
-    Every weight belongs to one task, so there are no partial sums and the thread count cannot change a bit.
+    Every weight belongs to one task, so there are no partial sums and the thread count cannot change a bit. A task goes
+    through the images a few rows at a time, for which its part of g stays in the cache while all its taps are served.
 
     x: (C, H, W, N)   g: (F, OH, OW, N)   grad_w: (F, C / groups, KH, KW), overwritten; all C-contiguous
     """
@@ -245,56 +285,43 @@ def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups,
     runs, length, step = _runs(out_w, images, stride_w)
     in_group = filters // groups
     taps = channels * kernel_h * kernel_w
-    triples, fives = (in_group + 2) // 3, (taps + 4) // 5
+    quads, fives = (in_group + 3) // 4, (taps + 4) // 5
+    # A task has at most 30 fives, and one if that is what it takes to have 16 tasks.
+    shares = max((fives + 29) // 30, min(fives, 16 // max(1, groups * quads)))
 
-    places = np.empty(taps, np.int64)  # where each tap begins in x
-    for t in range(taps):
+    places = np.empty((fives, 5), np.int64)  # where each tap begins in x
+    for tap in range(fives * 5):
+        t = min(tap, taps - 1)
         c, i, j = t // (kernel_h * kernel_w), t // kernel_w % kernel_h, t % kernel_w
-        places[t] = (c * height + i * dilation_h) * row + j * dilation_w * images
+        places[tap // 5, tap % 5] = (c * height + i * dilation_h) * row + j * dilation_w * images
+    starts = np.empty((out_h * runs, 2), np.int64)  # where each run begins in x and in g
+    for oh in range(out_h):
+        for run in range(runs):
+            starts[oh * runs + run, 0] = oh * stride_h * row + run * step
+            starts[oh * runs + run, 1] = oh * out_w * images + run * length
 
-    x_flat, g_flat, grad = x.reshape(-1), g.reshape(-1), grad_w.reshape((filters, taps))
-    width = lanes(grad)
+    g_flat, grad, width = g.reshape(-1), grad_w.reshape((filters, taps)), lanes(grad_w)
     whole = length - length % width
-    for task in prange(groups * triples * fives):
-        group = task // fives // triples
-        f0, f_last = group * in_group + task // fives % triples * 3, (group + 1) * in_group - 1
-        f1, f2 = min(f0 + 1, f_last), min(f0 + 2, f_last)
-        t0 = task % fives * 5
-        t1, t2, t3, t4 = min(t0 + 1, taps - 1), min(t0 + 2, taps - 1), min(t0 + 3, taps - 1), min(t0 + 4, taps - 1)
-        p0, p1, p2, p3, p4 = places[t0], places[t1], places[t2], places[t3], places[t4]
-        zero = splat(grad.dtype.type(0))
-        s0 = s1 = s2 = (zero, zero, zero, zero, zero)
-        for oh in range(out_h):
-            for run in range(runs):
-                at = (group * channels * height + oh * stride_h) * row + run * step
-                q = oh * out_w * images + run * length
-                plane = out_h * out_w * images
-                for m in range(0, whole, width):
-                    p = at + m
-                    v = (
-                        load(x_flat, p + p0),
-                        load(x_flat, p + p1),
-                        load(x_flat, p + p2),
-                        load(x_flat, p + p3),
-                        load(x_flat, p + p4),
-                    )
-                    s0 = _fma5(load(g_flat, f0 * plane + q + m), v, s0)
-                    s1 = _fma5(load(g_flat, f1 * plane + q + m), v, s1)
-                    s2 = _fma5(load(g_flat, f2 * plane + q + m), v, s2)
-        for f, s in ((f0, s0), (f1, s1), (f2, s2)):
-            v0, v1, v2, v3, v4 = s
-            grad[f, t0], grad[f, t1], grad[f, t2] = lane_sum(v0), lane_sum(v1), lane_sum(v2)
-            grad[f, t3], grad[f, t4] = lane_sum(v3), lane_sum(v4)
-
-        # What is left of each run when a vector no longer fits.
-        if whole < length:
-            for f in range(f0, f2 + 1):
-                for t in range(t0, t4 + 1):
-                    total = grad.dtype.type(0)
-                    for oh in range(out_h):
-                        for run in range(runs):
-                            p = (group * channels * height + oh * stride_h) * row + run * step + places[t]
-                            q = ((f * out_h + oh) * out_w) * images + run * length
-                            for m in range(whole, length):
-                                total += g_flat[q + m] * x_flat[p + m]
-                    grad[f, t] += total
+    together = max(1, 8192 // max(1, out_w * images)) * runs
+    for task in prange(groups * shares * quads):
+        group, share, quad = task // (shares * quads), task // quads % shares, task % quads
+        x_flat = x[group * channels : (group + 1) * channels].reshape(-1)
+        f, f_stop = group * in_group + in_group * quad // quads, group * in_group + in_group * (quad + 1) // quads
+        first, last = fives * share // shares, fives * (share + 1) // shares
+        f_places = np.empty(4, np.int64)
+        for k in range(4):
+            f_places[k] = min(f + k, f_stop - 1) * out_h * out_w * images
+        sums = np.zeros((last - first) * 20 * width, grad.dtype)
+        for run in range(0, out_h * runs, together):
+            for five in range(first, last):
+                some = starts[run : run + together]
+                _add_products(x_flat, g_flat, places[five], f_places, some, whole, sums, (five - first) * 20 * width)
+        for k in range(f_stop - f):
+            for t in range(first * 5, min(last * 5, taps)):
+                total = lane_sum(load(sums, ((t // 5 - first) * 20 + k * 5 + t % 5) * width))
+                rest = grad.dtype.type(0)  # of each run, when a vector no longer fits
+                for run in range(out_h * runs if whole < length else 0):
+                    p, q = starts[run, 0] + places[t // 5, t % 5], starts[run, 1] + f_places[k]
+                    for m in range(whole, length):
+                        rest += g_flat[q + m] * x_flat[p + m]
+                grad[f + k, t] = total + rest

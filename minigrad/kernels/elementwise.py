@@ -51,10 +51,9 @@ def lay_out_batch(x, out):
     x: (N, P), one row an image   out: (P, N), overwritten
     """
     places, images = out.shape
-    for block in prange((places + 63) // 64):
-        start, stop = block * 64, min(block * 64 + 64, places)
-        for first in range(0, images, 16):
-            last = min(first + 16, images)
-            for p in range(start, stop):
-                for n in range(first, last):
-                    out[p, n] = x[n, p]
+    for block in prange((places + 15) // 16):
+        for first in range(0, images, 64):
+            for p in range(block * 16, min(block * 16 + 16, places)):
+                row, column = out[p, first : first + 64], x[first : first + 64, p]
+                for n in range(row.size):
+                    row[n] = column[n]

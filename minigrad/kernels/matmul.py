@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
-from minigrad.kernels.tiles import TILE, sum_run
+from minigrad.kernels.tiles import TILE, sum_runs
 
 BLOCKS = 4
 
@@ -53,7 +53,7 @@ def matmul_transposed(a, b, out):
             for s in range(TILE):
                 places[0, s] = (first + s) * columns
             terms = (a.shape[0], first, columns, rows)
-            sum_run(b_flat, 0, sources, terms, a_flat, zeros, out_flat, places, 0, columns)
+            sum_runs(b_flat, 0, sources, terms, a_flat, zeros, out_flat, places, 0, (1, columns, 0, 0))
 
 
 @kernel

@@ -50,10 +50,13 @@ class Module:
     """
 
     training: bool = True
+    _hooked: bool = False
     forward: Callable[..., Any]
     """Computes the module's output. Subclasses define it, with arguments of their own."""
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        if not self._hooked:
+            return self.forward(*inputs, **settings)
         own = vars(self)
         for hook in list(own.get("_forward_pre_hooks", ())):
             replacement = hook(self, inputs)
@@ -97,6 +100,7 @@ class Module:
     def _register(self, kind: str, hook: Callable[..., Any]) -> Callable[[], None]:
         hooks = vars(self).setdefault(kind, [])
         hooks.append(hook)
+        vars(self)["_hooked"] = True
         return lambda: hooks.remove(hook)
 
     def __setattr__(self, name: str, value: Any) -> None:

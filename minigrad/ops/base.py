@@ -2,7 +2,8 @@
 
 An op is a class: `forward` computes, and beside it stands one `vjp_<argument>` for each argument that can carry a gradient
 (vector-Jacobian product: given the gradient of the result, the gradient of that argument). An instance is one use of the
-op: what `forward` stores on `self` is what its VJPs need. Ops know arrays only.
+op: what `forward` stores on `self` is what its VJPs need. Ops know arrays only; one without axes comes as NumPy's number
+(np.float64 ...), with which NumPy computes six times faster, and may be returned as one.
 
     class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", cost="out", broadcasts=True):
         def forward(self, x, y):
@@ -99,7 +100,8 @@ class Op:
         vjp = self.vjps[0 if self.variadic else position]
         if vjp is None:
             raise RuntimeError(f"{self.name}: argument {self.argument_name(position)!r} has no gradient")
-        gradient = np.asarray(vjp(self, g, position) if self.variadic else vjp(self, g))
+        gradient = vjp(self, g, position) if self.variadic else vjp(self, g)
+        gradient = gradient if hasattr(gradient, "dtype") else np.asarray(gradient)
         if gradient.shape != x.shape:
             gradient = unbroadcast(gradient, x.shape) if self.broadcasts else gradient
             if gradient.shape != x.shape:

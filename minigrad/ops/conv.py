@@ -4,7 +4,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.ops.base import Op
-from minigrad.ops.layout import crop_image, fill_vectors, innermost, innermost_image, outermost
+from minigrad.ops.layout import empty, fill_vectors, innermost, innermost_image, outermost
 
 
 class Conv2d(
@@ -23,7 +23,7 @@ class Conv2d(
         out_h, out_w = output_size(self.x.shape[1:3], w.shape[2:], stride, dilation)
         images = x.shape[0]
         wide_x = fill_vectors(self.x, out_w * images if stride[1] == 1 else images)
-        out = np.empty((w.shape[0], out_h, out_w, wide_x.shape[3]), x.dtype)  # (F, OH, OW, N)
+        out = empty((w.shape[0], out_h, out_w, wide_x.shape[3]), x.dtype)  # (F, OH, OW, N)
         b = np.zeros(w.shape[0], x.dtype) if b is None else np.ascontiguousarray(b)
         kernels.conv2d_forward(wide_x, self.w, b, *self.geometry, out)
         return outermost(out[..., :images])
@@ -32,9 +32,11 @@ class Conv2d(
         # g: (F, OH, OW, N)   w: (F, C / groups, KH, KW)   -> (C, H, W, N)
         images = g.shape[0]
         wide_g = fill_vectors(self._innermost(g), images)
-        grad_x = np.empty((*self.x.shape[:3], wide_g.shape[3]), g.dtype)
-        kernels.conv2d_grad_input(wide_g, self.w, *self.geometry, grad_x)
-        return outermost(crop_image(grad_x[..., :images], *self.padding))
+        channels, height, width, _ = self.x.shape
+        size = (height - 2 * self.padding[0], width - 2 * self.padding[1])
+        grad_x = empty((channels, *size, wide_g.shape[3]), g.dtype)
+        kernels.conv2d_grad_input(wide_g, self.w, *self.geometry, *self.padding, grad_x)
+        return outermost(grad_x[..., :images])
 
     def vjp_w(self, g):
         # x: (C, H, W, N)   g: (F, OH, OW, N)   -> (F, C / groups, KH, KW)

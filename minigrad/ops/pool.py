@@ -5,7 +5,7 @@ import numpy as np
 from minigrad import kernels
 from minigrad.ops.base import Op
 from minigrad.ops.conv import output_size
-from minigrad.ops.layout import crop_image, innermost, innermost_image, outermost
+from minigrad.ops.layout import crop_image, empty, innermost, innermost_image, outermost
 
 
 class MaxPool2d(
@@ -24,14 +24,14 @@ class MaxPool2d(
         x = innermost_image(x, *padding, value=-np.inf)  # (C, H, W, N)
         self.padded_shape = x.shape
         out_h, out_w = output_size(x.shape[1:3], kernel_size, stride, (1, 1))
-        out = np.empty((x.shape[0], out_h, out_w, x.shape[3]), x.dtype)  # (C, OH, OW, N)
+        out = empty((x.shape[0], out_h, out_w, x.shape[3]), x.dtype)  # (C, OH, OW, N)
         self.index = np.empty(out.shape, np.uint8)
         kernels.max_pool2d_forward(x, *self.window, self.rectify, out, self.index)
         return outermost(out)
 
     def vjp_x(self, g):
         # g: (C, OH, OW, N)   -> (C, H, W, N)
-        grad_x = np.empty(self.padded_shape, g.dtype)
+        grad_x = empty(self.padded_shape, g.dtype)
         kernels.max_pool2d_grad(innermost(g), self.index, *self.window, grad_x)
         return outermost(crop_image(grad_x, *self.padding))
 

@@ -48,7 +48,7 @@ def test_the_convolution_kernels_take_batches_of_any_size(images, rng):
 
     # <conv(x, w), g> == <x, grad_x> == <w, grad_w>, as for any product.
     g, grad_x, grad_w = rng.normal(size=out.shape), np.full(x.shape, np.nan), np.full(w.shape, np.nan)
-    kernels.conv2d_grad_input(g, w, *geometry, grad_x)
+    kernels.conv2d_grad_input(g, w, *geometry, 0, 0, grad_x)
     kernels.conv2d_grad_weight(x, g, *geometry, grad_w)
     product = ((out - b[:, None, None, None]) * g).sum()
     np.testing.assert_allclose([(x * grad_x).sum(), (w * grad_w).sum()], product, rtol=1e-10)
@@ -285,3 +285,23 @@ def test_the_cache_notices_a_change_in_any_file_of_the_folder():
         stamp = _folder_stamp(Path(kernel.python.__code__.co_filename).parent)
         assert kernel.compiled._cache._cache_file._source_stamp == stamp
         assert set(_folder_stamp()) <= set(stamp)
+
+
+@pytest.mark.parametrize("count", range(1, 15))
+def test_tiles_cover_any_number_of_filters_and_channels(count, rng):
+    """64 float64 fill whole tiles, 45 leave a rest. With one kernel place a convolution is a product of matrices."""
+    for images in (64, 45):
+        x, w, b = rng.normal(size=(2, 2, 4, images)), rng.normal(size=(count, 2, 1, 1)), rng.normal(size=count)
+        expected = np.einsum("chwn,fc->fhwn", x, w[..., 0, 0]) + b[:, None, None, None]
+        out, pooled = np.full(expected.shape, np.nan), np.full((count, 1, 2, images), np.nan)
+        kernels.conv2d_forward(x, w, b, 1, 1, 1, 1, 1, out)
+        kernels.conv2d_relu_max_pool2d(x, w, b, 1, 1, 1, 1, 1, 2, 2, 2, 2, pooled)
+        np.testing.assert_allclose(out, expected, atol=1e-12)
+        largest = expected.reshape(count, 2, 2, 2, images).max(axis=(1, 3))
+        np.testing.assert_allclose(pooled[:, 0], np.maximum(largest, 0), atol=1e-12)
+
+        grad_x, grad_w = np.full(expected.shape, np.nan), np.full(w.shape, np.nan)
+        kernels.conv2d_grad_input(x, w.swapaxes(0, 1).copy(), 1, 1, 1, 1, 1, 0, 0, grad_x)
+        kernels.conv2d_grad_weight(x, expected, 1, 1, 1, 1, 1, grad_w)
+        np.testing.assert_allclose(grad_x, expected - b[:, None, None, None], atol=1e-12)
+        np.testing.assert_allclose(grad_w[..., 0, 0], np.einsum("chwn,fhwn->fc", x, expected), rtol=1e-10)

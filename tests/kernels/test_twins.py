@@ -12,11 +12,12 @@ SIZES = st.integers(1, 4)
 IMAGES = st.sampled_from([1, 2, 3, 8, 11, 16, 32, 45])
 
 
-def conv_shapes(draw):
+def conv_shapes(draw, out_size=None, images=None):
     """Draw the arrays of a convolution: x, w, b, g and the geometry."""
-    groups, images = draw(st.integers(1, 2)), draw(IMAGES)
-    channels, group_filters = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 3, 7]))
-    kernel_h, kernel_w, out_h, out_w = draw(SIZES), draw(SIZES), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    groups, images = draw(st.integers(1, 2)), images or draw(IMAGES)
+    channels, group_filters = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 3, 4, 5, 7, 8]))
+    kernel_h, kernel_w = draw(SIZES), draw(SIZES)
+    out_h, out_w = out_size or (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     stride, dilation = (draw(st.integers(1, 3)), draw(st.integers(1, 3))), (draw(st.integers(1, 2)), draw(SIZES))
     spare = draw(st.integers(0, 1))  # rows and columns at the edge that no window reaches
     height = (out_h - 1) * stride[0] + dilation[0] * (kernel_h - 1) + 1 + min(spare, stride[0] - 1)
@@ -38,7 +39,9 @@ def conv2d_forward(draw):
 
 def conv2d_grad_input(draw):
     x, w, _, g, geometry = conv_shapes(draw)
-    return [g, w, *geometry, np.full(x.shape, np.nan)]
+    pad_h, pad_w = (draw(st.integers(0, (size - 1) // 2)) for size in x.shape[1:3])
+    inside = (len(x), x.shape[1] - 2 * pad_h, x.shape[2] - 2 * pad_w, x.shape[3])
+    return [g, w, *geometry, pad_h, pad_w, np.full(inside, np.nan)]
 
 
 def conv2d_grad_weight(draw):
@@ -47,10 +50,10 @@ def conv2d_grad_weight(draw):
 
 
 def conv2d_relu_max_pool2d(draw):
-    x, w, b, g, geometry = conv_shapes(draw)
-    conv_h, conv_w = g.shape[1:3]
-    window, step = (draw(st.integers(1, conv_h)), draw(st.integers(1, conv_w))), (draw(SIZES), draw(SIZES))
-    size = ((conv_h - window[0]) // step[0] + 1, (conv_w - window[1]) // step[1] + 1)
+    window, step = draw(st.sampled_from([(2, 2), (1, 4), (4, 1)])), (draw(SIZES), draw(SIZES))
+    size = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    outs = [(n - 1) * s + k for n, s, k in zip(size, step, window, strict=True)]
+    x, w, b, _, geometry = conv_shapes(draw, outs, draw(st.sampled_from([8, 11, 16, 45])))
     return [x, w, b, *geometry, *window, *step, np.full((len(w), *size, x.shape[3]), np.nan)]
 
 

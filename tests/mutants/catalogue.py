@@ -1,10 +1,12 @@
-"""Mistakes that people make when they write an engine, each as one change to its source.
+"""Mistakes that people make when they write an engine, or compress with it, each as one change to the source.
 
 `python -m tools.mutants` makes them one after the other; the tests must notice every one. How to add one: the mistake,
-the file below `minigrad/`, a text that occurs in it exactly once, and what takes its place.
+the file (below `minigrad/`, or in `compression/`), a text that occurs in it exactly once, and what takes its place.
 """
 
 from dataclasses import dataclass
+
+from tests.mutants.laboratory import LABORATORY
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Mutant:
     @property
     def path(self) -> str:
         """The file, from the root of the repository."""
-        return f"minigrad/{self.file}"
+        return self.file if self.file.startswith("compression/") else f"minigrad/{self.file}"
 
     def apply(self, source: str) -> str:
         """Return the file's text with the mistake in it.
@@ -45,8 +47,13 @@ MUTANTS = [
         assign_for_add_between=("contribution if before is None else before + contribution", "contribution"),
         assign_for_add_at_a_leaf=("np.asarray(leaf.grad + g)", "np.asarray(g)"),
         inputs_before_their_users=("reversed(topological_order(root))", "topological_order(root)"),
-        leaf_keeps_memory_of_others=("g if own else np.array(g)", "np.asarray(g)"),
-        leaves_share_one_gradient=("gradient.copy() if gradient is g and x.op is None else gradient", "gradient"),
+        leaf_keeps_memory_of_others=("np.array(gradient) if shared else gradient", "gradient"),
+        leaf_keeps_what_cannot_be_written=(
+            "isinstance(g, np.ndarray) and g.flags.writeable",
+            "isinstance(g, np.ndarray)",
+        ),
+        leaf_keeps_a_view_of_others=("gradient is g or (gradient.base", "gradient is g and (gradient.base"),
+        order_in_which_they_were_found=("0 if node.op is None else node.op.made", "0"),
         graph_is_not_freed=("node.op.release()", "pass"),
         writes_go_unnoticed=("x.written > op.made", "x.written < op.made"),
     ),
@@ -56,6 +63,7 @@ MUTANTS = [
         number_minus_tensor_is_turned_round=("return -self + other", "return self - other"),
         mean_without_1_over_n=("return total / (self.size // total.size)", "return total"),
         var_correction_wrong_sign=("self.size // total.size - correction", "self.size // total.size + correction"),
+        leaf_keeps_the_callers_gradient=("array.copy() if self.op is None else array", "array"),
         no_grad_records=("needs_gradient and tape.recording()", "needs_gradient"),
         python_numbers_become_float64=("Tensor(np.asarray(x, like.dtype))", "Tensor(np.asarray(x, np.float64))"),
     ),
@@ -131,10 +139,7 @@ MUTANTS = [
         conv2d_groups_dropped=("(*stride, *dilation, groups)", "(*stride, *dilation, 1)"),
         conv2d_stride_axes_swapped=("(*stride, *dilation, groups)", "(*stride[::-1], *dilation, groups)"),
         conv2d_bias_ignored=("if b is None else np.ascontiguousarray(b)", ""),
-        conv2d_gradient_loses_the_wrong_border=(
-            "crop_image(grad_x[..., :images], *self.padding)",
-            "grad_x[:, : grad_x.shape[1] - 2 * self.padding[0], : grad_x.shape[2] - 2 * self.padding[1], :images]",
-        ),
+        conv2d_gradient_loses_the_wrong_border=("*self.padding, grad_x)", "0, 0, grad_x)"),
         conv2d_bias_gradient_missing=("return grad_b", "return grad_b * 0"),
         conv2d_weight_gradient_transposed=("return grad_w", "return grad_w.swapaxes(2, 3).reshape(grad_w.shape)"),
     ),
@@ -166,20 +171,24 @@ MUTANTS = [
             "(f * taps + t) * TILE + s] = weights[t]",
             "(f * taps + t) * TILE + s] = weights[-1 - t]",
         ),
-        grad_input_stride_dropped=("top % stride_h == 0", "top >= 0"),
-        grad_input_dilation_dropped=("top = ih - i * dilation_h", "top = ih - i"),
+        grad_input_stride_dropped=("corner % stride == 0", "corner >= 0"),
+        grad_input_dilation_dropped=("corner = place - k * dilation", "corner = place - k"),
+        grad_input_padding_dropped=("_taps_of(iw + pad_w, out_w", "_taps_of(iw, out_w"),
         grad_input_next_group=("((group * in_group + f) * out_h", "(((group + 1) % groups * in_group + f) * out_h"),
         grad_weight_dilation_dropped=("+ i * dilation_h) * row + j * dilation_w * images", "+ i) * row + j * images"),
         grad_weight_group_off_by_one=(
-            "% triples * 3, (group + 1) * in_group - 1",
-            "% triples * 3, max(group * in_group, (group + 1) * in_group - 2)",
+            "min(f + k, f_stop - 1) * out_h",
+            "max(f, min(f + k, f_stop - 2)) * out_h",
         ),
         bias_of_the_next_filter=("biases[tile, s] = b[f]", "biases[tile, s] = b[f - 1]"),
-        fused_relu_lost=("best = splat(zero)", "best = load(values, first + m)"),
+        tiles_overlap=("first, stop = pairs * index // tiles * 2,", "first, stop = pairs * index // tiles,"),
     ),
     *_in(
         "kernels/tiles.py",
         bias_missing_in_short_runs=("target[:] = b[s]", "target[:] = 0"),
+        third_filter_of_a_tile=("_fma4(w[t + 2], v, c2)", "_fma4(w[t + 1], v, c2)"),
+        fused_relu_lost=("larger(c1, larger(c0, zero))", "larger(c1, c0)"),
+        runs_that_all_write_the_first=("start + run * out_step", "start"),
     ),
     *_in(
         "kernels/pool.py",
@@ -203,7 +212,7 @@ MUTANTS = [
         "kernels/elementwise.py",
         relu_swallows_nan=("0 if source[m] <= 0 else source[m]", "source[m] if source[m] > 0 else 0"),
         relu_slope_1_at_zero=("0 if result[m] <= 0 else gradient[m]", "0 if result[m] < 0 else gradient[m]"),
-        large_batch_laid_out_backwards=("out[p, n] = x[n, p]", "out[p, n] = x[images - 1 - n, p]"),
+        large_batch_laid_out_backwards=("row[n] = column[n]", "row[n] = column[-1 - n]"),
         batch_gathered_in_file_order=("row[n] = images[order[n], p]", "row[n] = images[n, p]"),
     ),
     *_in(
@@ -281,4 +290,66 @@ MUTANTS = [
         clip_without_dividing=("g *= max_norm / norm", "g *= max_norm"),
         max_norm_of_columns=(".sum(axis=1, keepdims=True)", ".sum(axis=0, keepdims=True)"),
     ),
+    *_in(
+        "loader.py",
+        every_batch_is_transformed_alike=("[self.seed, epoch, number]", "[self.seed, epoch]"),
+    ),
+    *_in(
+        "transforms.py",
+        jitter_moves_along_the_diagonal=(
+            "rows = np.arange(height)[:, None, None] + down",
+            "rows = np.arange(height)[:, None, None] + across",
+        ),
+    ),
+    *_in(
+        "checkpoint.py",
+        memory_order_written_as_it_lies=('np.asarray(array, order="C")', "np.asarray(array)"),
+    ),
+    *_in(
+        "compression/distillation/losses.py",
+        distillation_without_t_squared=("term * self.temperature**2 if self.balance else term", "term"),
+        distillation_kl_averaged_over_classes=('reduction="batchmean"', 'reduction="mean"'),
+        distillation_kl_arguments_swapped=("F.kl_div(log_q, p,", "F.kl_div(np.log(p), log_q.exp(),"),
+        distillation_labels_at_temperature_t=(
+            "(1 - self.alpha) * F.cross_entropy(student, labels)",
+            "(1 - self.alpha) * F.cross_entropy(student / self.temperature, labels)",
+        ),
+        distillation_alpha_on_the_labels=(
+            "self.alpha * self._soft_term(student, teacher) + (1 - self.alpha)",
+            "(1 - self.alpha) * self._soft_term(student, teacher) + self.alpha",
+        ),
+        distillation_softens_the_teacher_only=("axis=1, temperature=self.temperature)", "axis=1)"),
+        distillation_softens_the_student_only=(
+            "(teacher, self.temperature, self.weights)",
+            "(teacher, 1.0, self.weights)",
+        ),
+        soft_targets_of_default_temperature_4=(
+            "temperature: float = 1.0, weights",
+            "temperature: float = 4.0, weights",
+        ),
+    ),
+    *_in(
+        "compression/distillation/checks.py",
+        ensemble_weights_not_divided=("return values / values.sum()", "return values"),
+    ),
+    *_in(
+        "compression/distillation/training.py",
+        temperature_left_on_at_inference=(
+            "        return minigrad.fit(student, soft,",
+            '        student.register_forward_hook(lambda m, x, out: out / getattr(loss, "temperature", 4.0))\n'
+            "        return minigrad.fit(student, soft,",
+        ),
+    ),
+    *_in(
+        "compression/distillation/teachers.py",
+        teacher_answers_with_dropout_on=("with evaluating(model), no_grad():", "with no_grad():"),
+        cached_logits_in_file_order=("self.logits[..., chosen, :]", "self.logits[..., : len(chosen), :]"),
+        cached_logits_of_any_model=('("model", "another teacher")', '("images", "another teacher")'),
+    ),
+    *_in(
+        "compression/distillation/hints.py",
+        hints_leave_their_hooks=("            remove()", "            pass"),
+        attention_of_one_channel=("(x * x).sum(axis=1)", "(x * x)[:, 0]"),
+    ),
+    *(mutant for file, mistakes in LABORATORY.items() for mutant in _in(file, **mistakes)),
 ]
