@@ -3,7 +3,7 @@
 The model-compression laboratory built on it is `minigrad.compression`.
 """
 
-from minigrad import datasets, debug, functional, kernels, nn, ops, optim, training
+from minigrad import datasets, debug, functional, kernels, nn, ops, optim, training, transforms
 from minigrad._version import __version__
 from minigrad.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from minigrad.debug import detect_anomaly, draw, profile, step_backward, summary
@@ -50,4 +50,5 @@ __all__ = [
     "summary",
     "train",
     "training",
+    "transforms",
 ]

@@ -101,7 +101,8 @@ def write_checkpoint(path: str | Path, arrays: Mapping[str, Array], metadata: Ma
     Raises:
         OSError, TypeError: as `save_checkpoint`.
     """
-    write_atomically(path, to_safetensors(dict(arrays), metadata={METADATA_KEY: to_json(metadata)}))
+    rows = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # the format knows no other order
+    write_atomically(path, to_safetensors(rows, metadata={METADATA_KEY: to_json(metadata)}))
 
 
 def to_json(metadata: Any) -> str:

@@ -1,11 +1,11 @@
 """Batches of images, shuffled by seed and laid out as the kernels want them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from minigrad import kernels
-from minigrad.ops.layout import outermost
+from minigrad.ops.layout import empty, outermost
 from minigrad.tensor import Array
 
 
@@ -19,7 +19,10 @@ class DataLoader:
         labels: (M,), integers.
         batch_size: images a batch; the last batch may be smaller.
         shuffle: whether to draw a new order each epoch.
-        seed: of the shuffles.
+        seed: of the shuffles, and of what `transform` draws.
+        transform: called as transform(x, generator) with every batch of a pass and a NumPy generator that depends on the
+            seed, the epoch and the batch's number only; returns the batch to train on, as `transforms.Jitter` does.
+            `batches`, and so `evaluate`, yield the images as they are.
 
     Attributes:
         epoch: number of the next pass, counted from 0. Set it to resume.
@@ -37,13 +40,21 @@ class DataLoader:
         [(64, 1, 28, 28), (36, 1, 28, 28)]
     """
 
-    def __init__(self, images: Array, labels: Array, batch_size: int = 1, shuffle: bool = False, seed: int = 0):
+    def __init__(
+        self,
+        images: Array,
+        labels: Array,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        seed: int = 0,
+        transform: Callable[[Array, np.random.Generator], Array] | None = None,
+    ):
         if len(images) != len(labels):
             raise ValueError(f"DataLoader: {len(images)} images but {len(labels)} labels; expected as many of both")
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size is {batch_size}, expected 1 or more")
         self.images, self.labels = np.ascontiguousarray(images), np.asarray(labels)
-        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.batch_size, self.shuffle, self.seed, self.transform = batch_size, shuffle, seed, transform
         self.epoch, self.step = 0, 0
 
     def __len__(self) -> int:
@@ -56,16 +67,24 @@ class DataLoader:
         return np.random.default_rng([self.seed, epoch]).permutation(count) if self.shuffle else np.arange(count)
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
-        order = self.order(self.epoch)[self.step * self.batch_size :]
-        self.epoch, self.step = self.epoch + 1, 0
-        return self.batches(order)
+        epoch, step = self.epoch, self.step
+        self.epoch, self.step = epoch + 1, 0
+        batches = self.batches(self.order(epoch)[step * self.batch_size :])
+        return batches if self.transform is None else self._transformed(batches, epoch, step)
+
+    def _transformed(
+        self, batches: Iterator[tuple[Array, Array]], epoch: int, step: int
+    ) -> Iterator[tuple[Array, Array]]:
+        assert self.transform is not None
+        for number, (x, targets) in enumerate(batches, step + 1):  # from 1: [seed, epoch, 0] draws what the order drew
+            yield self.transform(x, np.random.default_rng([self.seed, epoch, number])), targets
 
     def batches(self, order: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield the images with these numbers in batches, in this order. No epoch is counted."""
+        """Yield the images with these numbers in batches, in this order, as they are. No epoch is counted."""
         shape = self.images.shape[1:]
         rows = self.images.reshape(len(self.images), int(np.prod(shape)))
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
-            batch = np.empty((rows.shape[1], len(chosen)), rows.dtype)  # (features, N)
+            batch = empty((rows.shape[1], len(chosen)), rows.dtype)  # (features, N)
             kernels.gather_batch(rows, chosen, batch)
             yield outermost(batch.reshape(*shape, len(chosen))), self.labels[chosen]

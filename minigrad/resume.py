@@ -211,8 +211,14 @@ def _settings(optimizer: Optimizer, loader: DataLoader, schedule: Schedule | Non
             "batch_size": loader.batch_size,
             "shuffle": loader.shuffle,
             "seed": loader.seed,
+            "transform": _name(loader.transform),
         },
     }
+
+
+def _name(transform: Any) -> str | None:
+    """Return a function's name, or what an object such as Jitter(pixels=2) says of itself."""
+    return None if transform is None else getattr(transform, "__qualname__", None) or repr(transform)
 
 
 def _plain(thing: Any, but: set[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from minigrad import CheckpointError, load_checkpoint, nn, read_checkpoint, save_checkpoint
-from minigrad.checkpoint import METADATA_KEY, write_atomically
+from minigrad.checkpoint import METADATA_KEY, write_atomically, write_checkpoint
 
 
 def model():
@@ -25,6 +25,22 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert metadata == {"architecture": "Sequential", "epoch": 3, "seed": 0}
     for name, array in original.state_dict().items():
         np.testing.assert_array_equal(other.state_dict()[name], array)
+
+
+def test_an_array_in_any_memory_order_is_written_as_it_reads(tmp_path):
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    arrays = {
+        "rows": rows,
+        "columns": np.asfortranarray(rows),
+        "turned": rows.T,
+        "part": rows[:, ::2],
+        "0-d": rows[0, 0],
+    }
+    write_checkpoint(tmp_path / "a", arrays, {})
+    found, _ = read_checkpoint(tmp_path / "a")
+    for name, array in arrays.items():
+        assert found[name].shape == array.shape
+        np.testing.assert_array_equal(found[name], array)
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path):

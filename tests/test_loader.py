@@ -62,3 +62,4 @@ def test_defaults_are_pytorchs():
     loader = DataLoader(np.zeros((3, 1)), np.arange(3))
     assert [t.tolist() for _, t in loader] == [[0], [1], [2]]
     assert (loader.batch_size, loader.shuffle, loader.seed, loader.epoch) == (1, False, 0, 1)
+    assert loader.transform is None

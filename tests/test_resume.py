@@ -24,6 +24,7 @@ from minigrad import (
 from minigrad.checkpoint import METADATA_KEY
 from minigrad.optim import SGD, Adam, AdamW, CosineAnnealingLR, OneCycleLR, RMSprop, StepLR
 from minigrad.random import generator
+from minigrad.transforms import Jitter
 
 EPOCHS, STEPS = 3, 5  # an epoch: four batches of 7 images, one of 2
 
@@ -42,17 +43,24 @@ SCHEDULES = {
 }
 
 
-class Run:
-    """A small run with all that has to be remembered: momentum, running means, dropout, a schedule, shuffles."""
+def add_noise(x, generator):
+    return x + generator.normal(0, 0.01, x.shape).astype(np.float32)
 
-    def __init__(self, optimizer="SGD", schedule="cosine", batch_size=7, seed=3, hidden=4, labels=3):
+
+class Run:
+    """A small run with all that has to be remembered: momentum, running means, dropout, schedule, shuffles, transform."""
+
+    def __init__(
+        self, optimizer="SGD", schedule="cosine", batch_size=7, seed=3, hidden=4, labels=3, transform=add_noise
+    ):
         minigrad.manual_seed(0)
         rng = np.random.default_rng(0)
         images = rng.normal(size=(30, 3)).astype(np.float32)
         self.model = nn.Sequential(
             nn.Linear(3, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, 3)
         )
-        self.loader = DataLoader(images, rng.integers(0, labels, 30), batch_size, shuffle=True, seed=seed)
+        classes = rng.integers(0, labels, 30)
+        self.loader = DataLoader(images, classes, batch_size, shuffle=True, seed=seed, transform=transform)
         self.optimizer = OPTIMIZERS[optimizer](self.model.parameters())
         self.schedule = SCHEDULES[schedule](self.optimizer)
 
@@ -150,7 +158,7 @@ def test_a_mean_loss_counts_every_image_of_its_epoch_once(tmp_path):
 
 def test_the_loader_goes_on_in_a_loop_of_ones_own(tmp_path):
     saved, loaded = Run(), Run()
-    batches = list(DataLoader(saved.loader.images, saved.loader.labels, 7, shuffle=True, seed=3))
+    batches = list(DataLoader(saved.loader.images, saved.loader.labels, 7, shuffle=True, seed=3, transform=add_noise))
     saved.save(tmp_path / "a", Position(epoch=0, step=3))
     loaded.load(tmp_path / "a")
     rest = list(loaded.loader)
@@ -225,6 +233,8 @@ def test_the_learning_rate_is_the_saved_one(tmp_path):
         ({"schedule": "StepLR"}, "schedule: class 'CosineAnnealingLR' there, 'StepLR' here"),
         ({"batch_size": 8}, "loader: batch_size 7 there, 8 here"),
         ({"seed": 4}, "loader: seed 3 there, 4 here"),
+        ({"transform": None}, "loader: transform 'add_noise' there, None here"),
+        ({"transform": Jitter(2, fill=0)}, r"loader: transform 'add_noise' there, 'Jitter\(pixels=2, fill=0\)' here"),
         ({"labels": 2}, r"loader: checksum of labels \d+ there, \d+ here"),
         ({"hidden": 5}, r"optimizer: shapes of parameters \[\[4, 3\], .* there, \[\[5, 3\], .* here"),
     ],
