@@ -4,6 +4,7 @@ A part that trains, converts or exports pruned models adds a case here: a functi
 yields (name → array, masks) whenever the zeros must stand. Each runs over optimizers, their settings and criteria.
 """
 
+import copy
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 import minigrad
 from minigrad import DataLoader, load_checkpoint, nn, save_checkpoint
+from minigrad.compression.distillation import DistillationLoss, distill, teacher_logits
 from minigrad.compression.pruning import (
     CRITERIA,
     SparsePruner,
@@ -108,6 +110,15 @@ def the_best_epoch_of_fine_tuning(setup) -> Zeros:
     found = finetune(setup.model, setup.pruner, setup.loader, setup.loader, epochs=2, lr=0.1, momentum=0.9)
     for model in (found.best, setup.model):
         yield model.state_dict(), setup.pruner.masks
+
+
+@case
+def a_student_that_is_distilled(setup) -> Zeros:
+    teacher, loss = copy.deepcopy(setup.dense), DistillationLoss(4.0, 0.7)
+    for source in (teacher, teacher_logits(teacher, setup.loader.images)):
+        optimizer = setup.optimizer(setup.model.parameters())
+        distill(setup.model, source, setup.loader, loss, optimizer, epochs=1, after_step=setup.pruner.apply_)
+        yield setup.model.state_dict(), setup.pruner.masks
 
 
 @case

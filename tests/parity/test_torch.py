@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from minigrad import functional as F
 from minigrad import nn, optim
+from minigrad.compression.distillation import DistillationLoss, distill
 from minigrad.compression.models import LeNet
 from minigrad.compression.pruning import kth_value_mask
 from minigrad.datasets import mnist
@@ -388,3 +389,56 @@ def test_default_initialisation_has_pytorchs_bounds():
         for name in ("weight", "bias"):
             a, b = getattr(ours, name).data, getattr(theirs, name).detach().numpy()
             assert np.abs(a).max() == pytest.approx(np.abs(b).max(), rel=0.05)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    temperature=st.floats(0.5, 50),
+    alpha=st.floats(0, 1),
+    seed=st.integers(0, 10_000),
+    shape=st.sampled_from([(1, 2), (7, 10)]),
+)
+def test_distillation_equals_pytorchs_composition(temperature, alpha, seed, shape):
+    rng = np.random.default_rng(seed)
+    z, v = rng.normal(0, 4, (2, *shape))
+    labels = rng.integers(0, shape[1], shape[0])
+    x = Tensor(z, requires_grad=True)
+    loss = DistillationLoss(temperature, alpha)
+    soft, hard = loss.terms(z, v, labels)
+    total = loss(x, v, labels)
+    total.backward()
+
+    y = torch.tensor(z, requires_grad=True)
+    log_q, p = torch.log_softmax(y / temperature, dim=1), torch.softmax(torch.tensor(v) / temperature, dim=1)
+    torch_soft = torch.nn.functional.kl_div(log_q, p, reduction="batchmean") * temperature * temperature
+    torch_hard = torch.nn.functional.cross_entropy(y, torch.tensor(labels))
+    torch_total = alpha * torch_soft + (1 - alpha) * torch_hard
+    torch_total.backward()
+
+    for ours, theirs in ((soft, torch_soft), (hard, torch_hard), (total, torch_total)):
+        np.testing.assert_allclose(ours.item(), theirs.item(), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(x.grad, y.grad.numpy(), rtol=1e-8, atol=1e-10)
+
+
+def test_a_distilled_student_follows_pytorch_step_by_step(rng):
+    images, labels = rng.normal(size=(60, 4)).astype(np.float32), rng.integers(0, 3, 60)
+    teacher, student = nn.Linear(4, 3), nn.Linear(4, 3)
+    theirs, torch_teacher = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
+    for ours, other in ((student, theirs), (teacher, torch_teacher)):
+        for name, p in ours.named_parameters():
+            dict(other.named_parameters())[name].data = torch.tensor(p.data.copy())
+    loader = DataLoader(images, labels, 10)
+    distill(student, teacher, loader, DistillationLoss(4.0, 0.7), SGD(student.parameters(), 0.1, 0.9), epochs=3)
+    optimizer = torch.optim.SGD(theirs.parameters(), 0.1, 0.9)
+    for _ in range(3):
+        for x, y in zip(torch.tensor(images).split(10), torch.tensor(labels).split(10), strict=True):
+            with torch.no_grad():
+                p = torch.softmax(torch_teacher(x) / 4, dim=1)
+            logits = theirs(x)
+            soft = torch.nn.functional.kl_div(torch.log_softmax(logits / 4, dim=1), p, reduction="batchmean") * 16
+            loss = 0.7 * soft + 0.3 * torch.nn.functional.cross_entropy(logits, y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for name, p in student.named_parameters():
+        np.testing.assert_allclose(p.data, dict(theirs.named_parameters())[name].detach().numpy(), rtol=1e-4, atol=1e-6)

@@ -1,0 +1,137 @@
+"""Temperature under one's fingers: sliders in a notebook, and a picture where there are none."""
+
+import base64
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minigrad.tensor import Array
+
+from ..figures import BLUE, GREY, ORANGE
+from .checks import check_alpha, check_logits, check_temperature
+from .losses import soft_targets
+
+STATIC = ((1.0, 0.5), (4.0, 0.5), (20.0, 0.5))
+"""The (T, α) of the static picture."""
+
+
+def pulls(logits: Any, label: int, temperature: float, alpha: float) -> tuple[Array, Array]:
+    """Return how the two terms of the loss pull at the logits of a student that knows nothing yet: minus their gradients.
+
+    Args:
+        logits: of the teacher for one image, (K,).
+        label: the image's class.
+        temperature, alpha: of `DistillationLoss`.
+
+    Returns:
+        (soft, hard): α · T · (p - 1/K) and (1 - α) · (one-hot label - 1/K), float64 (K,) each.
+
+    Example:
+        >>> soft, hard = pulls([2.0, 0.0], label=0, temperature=2, alpha=0.5)
+        >>> hard
+        array([ 0.25, -0.25])
+    """
+    logits = check_logits("pulls", logits)
+    temperature, alpha = check_temperature("pulls", temperature), check_alpha("pulls", alpha)
+    classes = logits.shape[1]
+    p = soft_targets(logits, temperature)[0]
+    return alpha * temperature * (p - 1 / classes), (1 - alpha) * (np.eye(classes)[label] - 1 / classes)
+
+
+def plot_explorer(logits: Any, image: Any, label: int, settings: Any = STATIC) -> Figure:
+    """Draw one image's soft targets, and how the loss pulls at a student's logits: a row for each (T, α).
+
+    Args:
+        logits: of the teacher, (K,).
+        image: (H, W) or (1, H, W).
+        label: the image's class.
+        settings: pairs (T, α).
+
+    Raises:
+        ValueError: T or α is out of range.
+    """
+    pairs = [(check_temperature("plot_explorer", t), check_alpha("plot_explorer", a)) for t, a in settings]
+    classes = np.arange(check_logits("plot_explorer", logits).shape[1])
+    figure = Figure(figsize=(9, 0.5 + 2.1 * len(pairs)), layout="constrained")
+    axes = figure.subplots(len(pairs), 3, squeeze=False, width_ratios=(0.7, 1.3, 1.3))
+    for row, (temperature, alpha) in zip(axes, pairs, strict=True):
+        row[0].imshow(np.asarray(image).reshape(np.shape(image)[-2:]), cmap="gray")
+        row[0].set_title(f"labelled {label}", fontsize=9)
+        row[0].axis("off")
+        row[1].bar(classes, soft_targets(check_logits("plot_explorer", logits), temperature)[0], color=BLUE)
+        row[1].set(ylim=(0, 1), ylabel="probability")
+        row[1].set_title(f"what the teacher says, T = {temperature:.3g}", fontsize=9)
+        soft, hard = pulls(logits, label, temperature, alpha)
+        row[2].bar(classes - 0.2, soft, 0.4, color=BLUE, label="teacher: soft term")
+        row[2].bar(classes + 0.2, hard, 0.4, color=ORANGE, hatch="///", edgecolor="white", label="label: hard term")
+        row[2].axhline(0, color=GREY, linewidth=0.8)
+        row[2].set_ylabel("pull at the logit")
+        row[2].set_title(f"pull at a student that knows nothing, α = {alpha:g}", fontsize=9)
+        for ax in row[1:]:
+            ax.set_xticks(classes)
+            ax.tick_params(labelsize=8)
+            ax.spines[["top", "right"]].set_visible(False)
+    axes[0, 2].legend(fontsize=7)
+    for ax in axes[-1, 1:]:
+        ax.set_xlabel("class")
+    return figure
+
+
+def explore_temperature(logits: Any, images: Any, labels: Any = None) -> Any:
+    """Show soft targets of chosen digits with sliders for T and α; without ipywidgets, a static picture of the first.
+
+    Args:
+        logits: of a teacher, (N, K).
+        images: the digits, (N, H, W) or (N, 1, H, W).
+        labels: (N,); by default the classes that the teacher chooses.
+
+    Returns:
+        A widget, which a notebook shows; or the Figure of `plot_explorer` if ipywidgets (extra `notebooks`) is missing.
+
+    Raises:
+        ValueError: logits, images and labels are not equally many, or none.
+    """
+    logits = check_logits("explore_temperature", logits)
+    labels = logits.argmax(axis=1) if labels is None else np.asarray(labels)
+    if not len(logits) == len(images) == len(labels):
+        raise ValueError(
+            f"explore_temperature: {len(logits)} rows of logits, {len(images)} images and {len(labels)} labels; "
+            "expected as many of each"
+        )
+    try:
+        import ipywidgets
+    except ImportError:
+        return plot_explorer(logits[0], images[0], int(labels[0]))
+    return _widget(ipywidgets, logits, images, labels)
+
+
+def _widget(widgets: Any, logits: Array, images: Any, labels: Array) -> Any:
+    wide = {"description_width": "initial"}
+    digit = widgets.Dropdown(
+        options=[(f"{i}: labelled {label}", i) for i, label in enumerate(labels)], description="digit"
+    )
+    temperature = widgets.FloatLogSlider(
+        value=1, base=10, min=-1, max=2, step=0.05, description="temperature T", style=wide, readout_format=".2f"
+    )
+    alpha = widgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="α", style=wide)
+    picture = widgets.HTML()
+
+    def draw(change: Any = None) -> None:
+        i = digit.value
+        figure = plot_explorer(logits[i], images[i], int(labels[i]), [(temperature.value, alpha.value)])
+        words = f"soft targets of a digit labelled {labels[i]} at T = {temperature.value:.3g} and α = {alpha.value:.2g}"
+        picture.value = f'<img alt="{words}" src="data:image/png;base64,{_png(figure)}">'
+
+    for control in (digit, temperature, alpha):
+        control.observe(draw, "value")
+    draw()
+    return widgets.VBox([widgets.HBox([digit, temperature, alpha]), picture])
+
+
+def _png(figure: Figure) -> str:
+    """Return the picture as base64."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return base64.b64encode(buffer.getvalue()).decode()
