@@ -107,25 +107,25 @@ def load_sparse(path: str | Path, model: nn.Module) -> nn.Module:
 
 def _read_layer(name: str, about: Any, model: nn.Module, arrays: dict[str, Array]) -> SparseLayer:
     """Take a layer's arrays out of `arrays`, and make the layer."""
-    layer = dict(model.named_modules()).get(name)
+    layer, said = dict(model.named_modules()).get(name), name or "the layer"
     if type(layer) not in CONVERTERS:
         raise ValueError(f"it has a sparse layer {name!r} where the model has no Linear or Conv2d")
     if not isinstance(about, dict):
-        raise ValueError(f"{name} is described by {about!r}, expected a format and a shape")
+        raise ValueError(f"{said} is described by {about!r}, expected a format and a shape")
     weight: Array = layer.weight.data  # pyright: ignore[reportOptionalMemberAccess]
     format, shape = about.get("format"), (len(weight), weight[:1].size)
     if not isinstance(format, str) or format not in FORMATS:
-        raise ValueError(f"{name} has format {format!r}; there are {', '.join(FORMATS)}")
+        raise ValueError(f"{said} has format {format!r}; there are {', '.join(FORMATS)}")
     if about.get("shape") != list(shape):
-        raise ValueError(f"{name} has shape {about.get('shape')}, but the model expects {list(shape)}")
+        raise ValueError(f"{said} has shape {about.get('shape')}, but the model expects {list(shape)}")
     cls = FORMATS[format].matrix
     found = {part: arrays.pop(join(name, part)) for part in cls.parts if join(name, part) in arrays}
     try:
         matrix = cls.from_arrays(found, shape)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(f"{said}: {error}") from None
     if matrix.data.dtype != weight.dtype:
-        raise ValueError(f"{name} holds {matrix.data.dtype}, but the model expects {weight.dtype}")
+        raise ValueError(f"{said} holds {matrix.data.dtype}, but the model expects {weight.dtype}")
     bias = layer.bias  # pyright: ignore[reportOptionalMemberAccess]
     if isinstance(layer, nn.Conv2d):
         return SparseConv2d.like(layer, matrix, bias, format)

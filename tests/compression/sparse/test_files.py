@@ -1,6 +1,7 @@
 """Sparse models in files: sizes as accounted, the same model back, and nothing damaged taken for whole."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -152,6 +153,100 @@ def test_wrong_contents_have_their_sentence(format, change, sentence, file):
     rewritten(file, change)
     with pytest.raises(CheckpointError, match=rf"model.safetensors is not one of Sequential: .*{sentence}"):
         load_sparse(file, small_net())
+
+
+def spoil(rng, arrays, others):
+    """Change one of the arrays as a faulty writer might."""
+    part = str(rng.choice(sorted(arrays)))
+    array = arrays[part].copy()
+    flat, kind = array.reshape(-1), int(rng.integers(8))
+    where = int(rng.integers(max(flat.size, 1)))
+    if kind == 0 and flat.size:  # one bit
+        flat.view(np.uint8)[int(rng.integers(array.nbytes))] ^= np.uint8(1 << rng.integers(8))
+    elif kind == 1 and flat.size:  # any number
+        flat[where] = rng.integers(-128, 128) if array.dtype != np.uint8 else rng.integers(256)
+    elif kind == 2:  # one too few
+        array = np.delete(array, where, axis=0) if len(array) > where else array[:-1]
+    elif kind == 3:  # one too many
+        array = np.concatenate([array, array[:1]])
+    elif kind == 4:  # another width or kind of number
+        array = array.astype(str(rng.choice(["int8", "int16", "int64", "uint8", "uint16", "float32", "float64"])))
+    elif kind == 5:  # another number of axes
+        array = array[None]
+    elif kind == 6 and flat.size > 1:  # out of order
+        flat[:] = rng.permutation(flat)
+    else:  # from another matrix
+        array = others[part]
+    arrays[part] = array
+
+
+def decode(format, arrays, shape):
+    """What the arrays stand for, element by element."""
+    dense, data = np.zeros(shape, np.float32), arrays["data"]
+    if format == "bitmask":
+        bits = [place for place in range(dense.size) if arrays["mask"][place // 8] >> place % 8 & 1]
+        dense.reshape(-1)[bits] = data
+        return dense
+    for row in range(len(arrays["indptr"]) - 1):
+        column = -1
+        for k in range(arrays["indptr"][row], arrays["indptr"][row + 1]):
+            if format == "block":
+                top, left = 4 * row, data.shape[2] * arrays["indices"][k]
+                target = dense[top : top + 4, left : left + data.shape[2]]
+                target[...] = data[k][: target.shape[0], : target.shape[1]]
+            else:
+                column = column + int(arrays["deltas"][k]) + 1 if format == "csr8" else arrays["indices"][k]
+                dense[row, column] = data[k]
+    return dense
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_wrong_contents_with_a_right_checksum_are_refused_or_what_they_say(format, file):
+    """60 files a format: each is refused with a sentence, or loads as what its arrays stand for."""
+    rng, fresh, encoded = np.random.default_rng(0), nn.Linear(300, 6), []
+    for _ in range(2):
+        layer = nn.Linear(300, 6)
+        layer.weight.data[rng.random((6, 300)) < 0.97] = 0
+        save_sparse(file, to_sparse(layer, format))
+        encoded.append(to_sparse(layer, format).encoded().arrays())
+    original, metadata = read_checkpoint(file)
+    del metadata["sha256"]
+    sentences = []
+    for case in range(60):
+        arrays = dict(encoded[0])
+        spoil(rng, arrays, encoded[1])
+        stored = {**arrays, "bias": original["bias"]}
+        write_checkpoint(file, stored, {**metadata, "sha256": digest(stored, metadata)})
+        try:
+            loaded = load_sparse(file, fresh)
+        except CheckpointError as error:
+            sentences.append(str(error))
+        else:
+            np.testing.assert_array_equal(loaded.matrix.to_dense(), decode(format, arrays, (6, 300)), f"case {case}")
+    assert 20 < len(sentences) < 60
+    for sentence in sentences:
+        assert re.search(
+            r"is not one of Linear: the layer(: \w+Matrix: | holds \w+, but the model expects float32)", sentence
+        )
+
+
+def test_two_files_glued_together_are_noticed(file):
+    """Same header, so that only the checksum can tell: 50 pairs, cut at any byte of their contents."""
+    contents = []
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        layer = nn.Linear(40, 6)
+        layer.weight.data[np.arange(6).repeat(30), np.concatenate([rng.permutation(40)[:30] for _ in range(6)])] = 0
+        save_sparse(file, to_sparse(layer, "csr"))
+        contents.append(file.read_bytes())
+    start = 8 + int.from_bytes(contents[0][:8], "little")
+    assert len(contents[0]) == len(contents[1])
+    for place in np.random.default_rng(2).integers(start + 1, len(contents[0]) - 1, 50):
+        for one, other in (contents, contents[::-1]):
+            file.write_bytes(one[:place] + other[place:])
+            if file.read_bytes() not in contents:
+                with pytest.raises(CheckpointError, match=r"is damaged: what it holds does not match its checksum"):
+                    load_sparse(file, nn.Linear(40, 6))
 
 
 def test_other_files_and_models(file):
