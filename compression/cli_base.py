@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 import minigrad
-from minigrad.checkpoint import load_checkpoint, save_checkpoint
+from minigrad.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from minigrad.datasets import ImageDataset, mnist, split_validation
 from minigrad.nn import Module
 
 from .demo import Recipe
-from .models import LENET_CHECKPOINT, LeNet
+from .models import LENET_CHECKPOINT, LeNet, lenet_widths
 
 WRONG_INPUT, STOPPED, INTERRUPTED = 2, 1, 130
 """Exit codes: a file or argument is wrong; training could not go on; Ctrl-C."""
@@ -101,9 +101,13 @@ def check_output(path: Path) -> Path:
 
 
 def load_lenet(path: Path | None) -> tuple[LeNet, dict[str, Any]]:
-    """Return the LeNet of a checkpoint (None: the one that comes with the package) and its metadata."""
-    model = LeNet()
-    return model, load_checkpoint(path or LENET_CHECKPOINT, model)
+    """Return the LeNet of a checkpoint (None: the one that comes with the package) and its metadata.
+
+    Its widths are those of the file's arrays, so that a LeNet that was shrunk is read as well.
+    """
+    path = path or LENET_CHECKPOINT
+    model = LeNet(widths=lenet_widths(read_checkpoint(path)[0]))
+    return model, load_checkpoint(path, model)
 
 
 def epochs_done(metadata: dict[str, Any]) -> int:

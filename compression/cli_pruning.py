@@ -27,7 +27,7 @@ from .cli_base import (
     training_options,
 )
 from .demo import Recipe
-from .models import LeNet
+from .models import LENET_WIDTHS, LeNet, lenet_widths
 from .prune_job import SCHEDULES, Plan, Pruned, run
 from .pruning import CRITERIA, Ledger, model_sparsity, prunable
 from .pruning.selection import SCOPES, Target
@@ -58,6 +58,8 @@ from .pruning.selection import SCOPES, Target
               help="Optimizer steps between two prunings, of gradual.")  # fmt: skip
 @click.option("--l1", type=click.FloatRange(0), default=0.0, help="Train with this L1 penalty before pruning.")
 @click.option("--l2", type=click.FloatRange(0), default=0.0, help="Train with this L2 penalty before pruning.")
+@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0,
+              help="Train with this dropout after fc1 and fc2, adjusted each round: of iterative and lottery.")  # fmt: skip
 @training_options
 @click.option("--ledger", type=click.Path(path_type=Path), help="File to record every step in, for `minigrad blame`.")
 @out_option
@@ -145,7 +147,8 @@ def _check_used(plan: Plan) -> None:
 def _initial(metadata: dict[str, Any], model: LeNet) -> LeNet:
     """Return the untrained model that a checkpoint of `minigrad train` began with."""
     seed = metadata.get("seed")
-    if not isinstance(seed, int) or seed < 0 or model_sparsity(model) > 0:
+    narrowed = lenet_widths(model.state_dict()) != LENET_WIDTHS
+    if not isinstance(seed, int) or seed < 0 or model_sparsity(model) > 0 or narrowed:
         raise ValueError(
             "prune: a lottery goes back to the first weights, which are drawn from the seed in the checkpoint; "
             "this one has no seed or is pruned already: take a checkpoint of `minigrad train`"

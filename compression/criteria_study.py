@@ -1,5 +1,6 @@
 """All criteria side by side: accuracy against sparsity, right after pruning and after a little training."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,16 +11,17 @@ from matplotlib.figure import Figure
 
 import minigrad
 from minigrad.datasets import ImageDataset
-from minigrad.nn import CrossEntropyLoss, Module
-from minigrad.optim import SGD
 
-from .demo import Recipe, evaluation_loader, train_lenet, train_loader
+from .demo import Recipe, evaluation_loader, train_lenet, train_on_
+from .figures import spread_accuracies
 from .prune_job import calibration_loader
 from .pruning import CRITERIA, SparsePruner, select
 from .report import align, t_interval, write_report
+from .sparse.timing import describe_machine
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
-COLORS = ("#0072B2", "#56B4E9", "#999999", "#F0E442", "#E69F00", "#CC79A7", "#000000", "#009E73", "#D55E00")
+# Yellow is darkened, to be seen on white.
+COLORS = ("#0072B2", "#56B4E9", "#999999", "#8A7000", "#E69F00", "#CC79A7", "#000000", "#009E73", "#D55E00")
 MARKERS = "os^vD<P*X"
 
 
@@ -60,49 +62,48 @@ def run(
         say: called with a line of text for the reader.
 
     Returns:
-        what JSON can hold: "settings"; "dense", the unpruned models' accuracy; "criteria": name → {"pruned", "tuned"} →
-        a list with an entry for each sparsity: {"accuracies" (one a seed), "mean", "interval" (95 %, t)}; all in percent.
+        what JSON can hold: "settings"; "machine"; "dense": {"pruned", "tuned"} → an entry for the models as they were, and
+        after as much more training as the pruned ones get; "criteria": name → {"pruned", "tuned"} → a list with an entry
+        for each sparsity. An entry is {"values" (one a seed), "mean", "interval" (95 %, t)}, in percent.
     """
     training = training if study.images is None else training.subset(np.arange(study.images))
     batches = evaluation_loader(test)
-    dense: list[float] = []
+    dense: dict[str, list[float]] = {"pruned": [], "tuned": []}
     found = {name: {stage: [[] for _ in study.sparsities] for stage in ("pruned", "tuned")} for name in CRITERIA}
     for seed in range(study.seeds):
         recipe = Recipe(epochs=study.epochs, seed=seed)
         model = train_lenet(training, recipe, lambda model, epoch, loss: None)
-        dense.append(minigrad.evaluate(model, batches))
-        say(f"seed {seed}: dense {dense[-1]:.2f} %")
+        dense["pruned"].append(minigrad.evaluate(model, batches))
+        trained_on = copy.deepcopy(model)
+        train_on_(trained_on, SparsePruner.from_masks({}), training, recipe, study.tuning_epochs)
+        dense["tuned"].append(minigrad.evaluate(trained_on, batches))
+        say(f"seed {seed}: dense {dense['pruned'][-1]:.2f} %, after more training {dense['tuned'][-1]:.2f} %")
         for name, criterion in CRITERIA.items():
             scores = criterion(model, None, calibration_loader(training, seed), seed)
             for place, sparsity in enumerate(study.sparsities):
                 pruner = SparsePruner.from_masks(select(scores, sparsity, scope).masks)
                 pruned = pruner.prune(model)
                 found[name]["pruned"][place].append(minigrad.evaluate(pruned, batches))
-                _tune(pruned, pruner, training, recipe, study.tuning_epochs)
+                train_on_(pruned, pruner, training, recipe, study.tuning_epochs)
                 found[name]["tuned"][place].append(minigrad.evaluate(pruned, batches))
             say(f"  {name}: {' '.join(f'{values[-1]:.1f}' for values in found[name]['tuned'])} after training")
     return {
         "settings": {**asdict(study), "sparsities": list(study.sparsities), "scope": scope, "model": "LeNet"},
-        "dense": _summary(dense),
+        "machine": describe_machine(),
+        "dense": {stage: summarize(values) for stage, values in dense.items()},
         "criteria": {
-            name: {stage: [_summary(values) for values in lists] for stage, lists in stages.items()}
+            name: {stage: [summarize(values) for values in lists] for stage, lists in stages.items()}
             for name, stages in found.items()
         },
     }
 
 
-def _tune(model: Module, pruner: SparsePruner, training: ImageDataset, recipe: Recipe, epochs: int) -> None:
-    optimizer = SGD(model.parameters(), recipe.lr, recipe.momentum)
-    loader = train_loader(training, recipe, epochs_done=recipe.epochs)
-    for _ in range(epochs):
-        minigrad.train(model, loader, CrossEntropyLoss(), optimizer, after_step=pruner.apply_)
-
-
-def _summary(accuracies: list[float]) -> dict[str, Any]:
+def summarize(values: list[float]) -> dict[str, Any]:
+    """Return the values of all seeds, their mean and its 95 % interval."""
     return {
-        "accuracies": accuracies,
-        "mean": float(np.mean(accuracies)),
-        "interval": list(t_interval(accuracies)),
+        "values": values,
+        "mean": float(np.mean(values)),
+        "interval": list(t_interval(values)),
     }
 
 
@@ -118,25 +119,29 @@ def as_table(report: dict[str, Any]) -> str:
 
 
 def plot_criteria(report: dict[str, Any]) -> Figure:
-    """Draw accuracy against sparsity for all criteria: right after pruning, and after training. Whiskers: 95 % intervals."""
+    """Draw accuracy against sparsity for all criteria: right after pruning, and after training. Whiskers: 95 % intervals.
+
+    Accuracies are spread out towards 100 %, by the logarithm of the errors, so that 98 % and 96 % can be told apart.
+    """
     settings = report["settings"]
     figure = Figure(figsize=(12, 5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    titles = ("right after pruning", f"after {settings['tuning_epochs']} epoch(s) of training")
+    epochs = "one more epoch" if settings["tuning_epochs"] == 1 else f"{settings['tuning_epochs']} more epochs"
+    titles = ("right after pruning", f"after {epochs} of training, masks held")
     for ax, stage, title in zip(panels, ("pruned", "tuned"), titles, strict=True):
-        ax.axhline(report["dense"]["mean"], color="black", linewidth=0.8, linestyle=":", label="dense")
+        ax.axhline(report["dense"][stage]["mean"], color="black", linewidth=0.8, linestyle=":", label="dense")
         for place, (name, stages) in enumerate(report["criteria"].items()):
             low, high = np.array([point["interval"] for point in stages[stage]]).T
             means = np.array([point["mean"] for point in stages[stage]])
-            reach = np.abs([low.clip(0, 100) - means, high.clip(0, 100) - means])
+            reach = np.abs([low.clip(0, 99.9) - means, high.clip(0, 99.9) - means])
             style = {"color": COLORS[place], "marker": MARKERS[place], "linestyle": "--" if name == "l2" else "-"}
             shifted = np.array(settings["sparsities"]) + 0.002 * (place - 4)  # so that whiskers stand side by side
             ax.errorbar(
-                shifted, means, reach, markersize=5, linewidth=1.3, elinewidth=0.7, capsize=2, label=name, **style
+                shifted, means, reach, markersize=6, linewidth=1.3, elinewidth=0.7, capsize=2, label=name, **style
             )
         ax.set_title(title, fontsize=11)
         ax.set_xlabel("share of the weights removed" + (", of each layer" if settings["scope"] == "local" else ""))
-        ax.set_ylim(0, 101)
+        spread_accuracies(ax)
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("accuracy on the test images (%)")

@@ -69,6 +69,17 @@ def train_lenet(dataset: ImageDataset, recipe: Recipe, after_epoch: Callable[[Le
     return model
 
 
+def train_on_(model: Module, pruner: SparsePruner, dataset: ImageDataset, recipe: Recipe, epochs: int) -> None:
+    """Train a model in place with a pruner's masks held, with the images of the epochs after the recipe's.
+
+    Unlike `finetune` it chooses no epoch: the last one is what it is.
+    """
+    optimizer = SGD(model.parameters(), recipe.lr, recipe.momentum)
+    loader = train_loader(dataset, recipe, epochs_done=recipe.epochs)
+    for _ in range(epochs):
+        train(model, loader, CrossEntropyLoss(), optimizer, after_step=pruner.apply_)
+
+
 def run(recipe: Recipe, training: ImageDataset, test: ImageDataset, save: Save, say: Callable[[str], Any]) -> "Run":
     """Train, prune, measure, fine-tune.
 

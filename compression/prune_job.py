@@ -11,11 +11,11 @@ import numpy as np
 import minigrad
 from minigrad.datasets import ImageDataset
 from minigrad.loader import DataLoader
-from minigrad.nn import CrossEntropyLoss, Module
+from minigrad.nn import CrossEntropyLoss, Dropout, Module
 from minigrad.optim import SGD
 
 from .demo import Recipe, evaluation_loader, train_loader
-from .models import LeNet
+from .models import LeNet, lenet_widths
 from .pruning import (
     ARTICLE_SPARSITY,
     Ledger,
@@ -51,6 +51,8 @@ class Plan:
         rounds: of the schedules "iterative" and "lottery".
         every: optimizer steps between prunings of the schedule "gradual".
         l1, l2: penalties to train with before pruning, for recipe.epochs; 0 for none.
+        dropout: rate after fc1 and fc2 while training, of the schedules "iterative" and "lottery". Each round adjusts it to
+            the connections that are left (`adjust_dropout`).
         recipe: of training: epochs before pruning with a penalty, in each round, or in all of a gradual pruning.
     """
 
@@ -65,6 +67,7 @@ class Plan:
     every: int = 100
     l1: float = 0.0
     l2: float = 0.0
+    dropout: float = 0.0
     recipe: Recipe = field(default_factory=Recipe)
 
     @property
@@ -102,6 +105,11 @@ class Plan:
         if self.quality is not None and self.schedule not in ("one-shot", "iterative"):
             return (
                 "--quality sets no sparsity to approach: it goes with the schedules one-shot and iterative, "
+                f"not {self.schedule}"
+            )
+        if self.dropout and self.schedule not in ("iterative", "lottery"):
+            return (
+                "--dropout is adjusted from round to round: it goes with the schedules iterative and lottery, "
                 f"not {self.schedule}"
             )
         if self.scope == "global" and isinstance(self.sparsity, Mapping):
@@ -158,6 +166,9 @@ def run(
         raise ValueError("prune: this criterion or schedule needs images")
     if plan.schedule == "lottery" and initial is None:
         raise ValueError("prune: a lottery needs the model before its training")
+    if plan.dropout:
+        model = _with_dropout(model, plan.dropout)
+        minigrad.manual_seed(plan.recipe.seed)  # what dropout draws
     zeros = SparsePruner.from_zeros(model)
     result, chooser = Pruned(model, Ledger()), _chooser(plan, training)
     train_ = _Training(plan, training, held_out, say, result, epochs_done)
@@ -176,6 +187,7 @@ def run(
         result.model = gradual(model, targets[0], chooser, train_, steps=steps, every=plan.every, **settings).trained
     else:
         first = initial.state_dict() if initial is not None and plan.schedule == "lottery" else None
+        settings["dropout"] = plan.dropout > 0
         for done in prune_rounds(model, _announced(targets, say), chooser, train_, rewind_to=first, **settings):
             result.model = done.trained
             after_round(result)
@@ -199,13 +211,22 @@ class _Training:
             loss = minigrad.train(model, loader, loss_fn or CrossEntropyLoss(), optimizer, after_step)
         result.epochs += recipe.epochs
         accuracy = minigrad.evaluate(model, evaluation_loader(self.held_out))
+        rates = " and ".join(f"{m.p:.3f}" for m in model.modules() if isinstance(m, Dropout))
         self.say(
             f"  trained: loss {loss:.4f}  held-out accuracy {accuracy:.2f} %  sparsity {model_sparsity(model):.4f}"
+            + (f"  dropout {rates}" if self.plan.dropout else "")
         )
 
     def steps(self) -> int:
         """Optimizer steps of one call."""
         return self.plan.recipe.epochs * -(-len(self.training) // self.plan.recipe.batch_size)
+
+
+def _with_dropout(model: LeNet, rate: float) -> LeNet:
+    state = model.state_dict()
+    copied = LeNet(widths=lenet_widths(state), dropout=rate)
+    copied.load_state_dict(state)
+    return copied
 
 
 def _announced(targets: list[Target], say: Callable[[str], Any]) -> Iterator[Target]:

@@ -25,6 +25,7 @@ from minigrad.compression.pruning import (
     sensitivity_scan,
 )
 from minigrad.compression.report import t_interval
+from minigrad.compression.sparse.timing import describe_machine
 from minigrad.datasets import ImageDataset, mnist, split_validation
 from minigrad.nn import Module
 from minigrad.training import count_correct
@@ -78,7 +79,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         shares = "  ".join(f"{name.removesuffix('.weight')} {s:.3f}" for name, s in row["allocation"].items())
         errors = "  ".join(f"{way} {error:.2f} %" for way, error in row["error"].items())
         print(f"seed {rows[-1]['seed']}: test error {errors}; sparsity {row['sparsity']['allocated']:.4f}; {shares}")
-    report: dict[str, Any] = {"runs": rows}
+    settings = {"model": "LeNet", "epochs": options.epochs, "trained": options.trained, "held out": len(held_out)}
+    report: dict[str, Any] = {"settings": settings, "machine": describe_machine(), "runs": rows}
     report["means"] = {way: float(np.mean([row["error"][way] for row in rows])) for way in rows[0]["error"]}
     report["ratio"] = report["means"]["allocated"] / report["means"]["uniform"]
     print(f"mean error: {', '.join(f'{way} {mean:.2f} %' for way, mean in report['means'].items())}")

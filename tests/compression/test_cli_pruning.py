@@ -12,7 +12,17 @@ from minigrad.compression import criteria_study
 from minigrad.compression.cli import main
 from minigrad.compression.models import LENET_CHECKPOINT, LeNet, trained_lenet
 from minigrad.compression.prune_job import SCHEDULES, Plan, run
-from minigrad.compression.pruning import ARTICLE_SPARSITY, CRITERIA, Ledger, SparsePruner, model_sparsity, prunable
+from minigrad.compression.pruning import (
+    ARTICLE_SPARSITY,
+    CRITERIA,
+    Ledger,
+    SparsePruner,
+    model_sparsity,
+    prunable,
+    prune_channels,
+    shrink,
+)
+from tests.conftest import write_dataset
 
 
 def call(*arguments):
@@ -56,22 +66,29 @@ def test_every_criterion_runs(criterion, small_data, tmp_path):
         assert read_checkpoint(tmp_path / "p")[1]["epoch"] == 5  # not trained
 
 
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory, small_training, small_test):
+    """240 training images, of which 220 are trained on, in four steps, and 20 are held out."""
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    return write_dataset(folder, small_training.subset(slice(240)), small_test.subset(slice(60)))
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("criterion", ["magnitude", "taylor"])
-def test_every_schedule_runs(schedule, criterion, small_data, tmp_path):
-    arguments = ["--schedule", schedule, "--criterion", criterion, "--data", small_data, "--ledger", tmp_path / "l"]
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_criterion_runs_by_every_schedule(schedule, criterion, tiny_data, tmp_path):
+    arguments = ["--schedule", schedule, "--criterion", criterion, "--data", tiny_data, "--ledger", tmp_path / "l"]
     arguments += ["--ties", "exact"]
-    arguments += [] if schedule == "one-shot" else ["--epochs", 1]
+    arguments += [] if schedule == "one-shot" else ["--epochs", 3]
     arguments += ["--rounds", 2] if schedule in ("iterative", "lottery") else []
-    model, result = pruned(tmp_path / "p", *arguments, *(["--every", 5] if schedule == "gradual" else []))
+    model, result = pruned(tmp_path / "p", *arguments, *(["--every", 2] if schedule == "gradual" else []))
     ledger = Ledger.load(tmp_path / "l")
     for name, mask in ledger.masks().items():
         np.testing.assert_array_equal(dict(model.named_parameters())[name].data == 0, ~mask)
     expected = {
         "one-shot": (1, 0.7426, 5),
-        "iterative": (2, 0.7426, 7),
-        "gradual": (5, 0.7426, 6),
-        "lottery": (2, None, 1),
+        "iterative": (2, 0.7426, 5 + 2 * 3),
+        "gradual": (4, 0.7426, 5 + 3),  # two thirds of 12 steps, every second
+        "lottery": (2, None, 3),
     }
     steps, sparsity, epochs = expected[schedule]
     assert len(ledger) == steps
@@ -83,6 +100,7 @@ def test_every_schedule_runs(schedule, criterion, small_data, tmp_path):
         assert (model.fc3.weight.data == 0).sum() == round(840 * 0.19)
     assert ("has seen the held-out images" in result.stderr) == (schedule != "one-shot")
     assert result.output.count("held-out accuracy") == {"one-shot": 0, "gradual": 1}.get(schedule, 2)
+    assert {step.how.split(",")[0] for step in ledger.steps} == {criterion}
 
 
 def test_the_default_is_the_articles_pruning_byte_for_byte(tmp_path):
@@ -116,6 +134,35 @@ def test_patterns_deviation_and_penalties(small_data, tmp_path):
     assert read_checkpoint(tmp_path / "p")[1]["epoch"] == 6
 
 
+@pytest.mark.parametrize("penalty", ["--l1", "--l2"])
+@pytest.mark.parametrize("schedule", ["one-shot", "iterative", "gradual"])
+def test_a_penalty_before_makes_weights_smaller_by_every_schedule(penalty, schedule, tiny_data, tmp_path):
+    arguments = ("--schedule", schedule, "--data", tiny_data, "--epochs", 2, "--ties", "exact", "--sparsity", 0.5)
+    arguments += {"iterative": ("--rounds", 1)}.get(schedule, ())
+    sizes = []
+    for factor in (1e-9, 0.3):
+        model, result = pruned(tmp_path / "p", penalty, factor, *arguments)
+        sizes.append(sum(float((w.data**2).sum()) for w in prunable(model).values()))
+        assert "train with a penalty" in result.output
+        assert share(model) == 0.5
+    assert sizes[1] < 0.95 * sizes[0]
+
+
+@pytest.mark.parametrize("schedule", ["iterative", "lottery"])
+def test_dropout_is_adjusted_to_what_is_left(schedule, tiny_data, tmp_path):
+    arguments = ("--schedule", schedule, "--rounds", 2, "--epochs", 1, "--data", tiny_data, "--ties", "exact")
+    sparsity = () if schedule == "lottery" else ("--sparsity", 0.36)
+    model, result = pruned(tmp_path / "p", *arguments, *sparsity, "--dropout", 0.5)
+    rates = [line.split("dropout ")[1] for line in result.output.splitlines() if "trained:" in line]
+    assert rates == ["0.447 and 0.447", "0.400 and 0.400"]  # 0.5 * sqrt(0.8), 0.5 * sqrt(0.64)
+    assert read_checkpoint(tmp_path / "p")[1]["architecture"] == "LeNet"
+    again, _ = pruned(tmp_path / "q", *arguments, *sparsity, "--dropout", 0.5)
+    without, plain = pruned(tmp_path / "r", *arguments, *sparsity)
+    np.testing.assert_array_equal(again.fc3.weight.data, model.fc3.weight.data)
+    assert (without.fc3.weight.data != model.fc3.weight.data).any()
+    assert "dropout 0" not in plain.output
+
+
 def test_zeros_stay_zeros(small_data, tmp_path):
     first, _ = pruned(tmp_path / "p", "--sparsity", 0.3)
     arguments = ("--criterion", "random", "--schedule", "iterative", "--rounds", 1, "--epochs", 1, "--sparsity", 0.5)
@@ -143,6 +190,7 @@ def test_zeros_stay_zeros(small_data, tmp_path):
         (["--quality", 1, "--sparsity", 0.5], "--quality compares magnitudes with each layer's deviation"),
         (["--quality", 1, "--criterion", "obd"], "--quality compares magnitudes"),
         (["--quality", 1, "--schedule", "gradual"], "with the schedules one-shot and iterative, not gradual"),
+        (["--dropout", 0.5], "it goes with the schedules iterative and lottery, not one-shot"),
         (["--sparsity", 1.5], "is 1.5, expected 0 to 1"),
     ],
 )
@@ -160,9 +208,10 @@ def test_two_shares_for_all_are_one_too_many(tmp_path):
 def test_a_lottery_needs_a_dense_model_with_a_seed(tmp_path):
     model = trained_lenet()
     save_checkpoint(tmp_path / "a", model)
+    save_checkpoint(tmp_path / "c", shrink(prune_channels(model, 0.5)), seed=0)
     model.fc1.weight.data[0, 0] = 0
     save_checkpoint(tmp_path / "b", model, seed=0)
-    for name in "ab":
+    for name in "abc":
         text = sentence("prune", tmp_path / name, "--schedule", "lottery", "--out", tmp_path / "x")
         assert "this one has no seed or is pruned already" in text
 
@@ -201,14 +250,14 @@ def test_the_comparison_of_criteria(small_data, tmp_path, monkeypatch):
     assert report["settings"]["sparsities"] == [0.0, 0.9]
     for stages in report["criteria"].values():
         whole, sparse = stages["pruned"]
-        assert whole["accuracies"] == report["dense"]["accuracies"]
-        assert len(sparse["accuracies"]) == 2
+        assert whole["values"] == report["dense"]["pruned"]["values"]
+        assert len(sparse["values"]) == 2
         for point in (whole, sparse, *stages["tuned"]):
             assert point["interval"][0] <= point["mean"] <= point["interval"][1]
-            assert point["mean"] == pytest.approx(np.mean(point["accuracies"]))
-    tuned = {name: stages["tuned"][0]["accuracies"] for name, stages in report["criteria"].items()}
-    assert len({tuple(values) for values in tuned.values()}) == 1  # nothing removed: the same training for all
-    assert tuned["random"] != report["dense"]["accuracies"]
+            assert point["mean"] == pytest.approx(np.mean(point["values"]))
+        assert stages["tuned"][0] == report["dense"]["tuned"]  # nothing removed: the same training for all
+    assert report["dense"]["tuned"]["values"] != report["dense"]["pruned"]["values"]
+    assert report["machine"]["versions"]["numpy"] == np.__version__
     with Image.open(tmp_path / "results" / "criteria.png") as image:
         assert image.width > 1000
     assert "stability + training" in result.output
