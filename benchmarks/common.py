@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -45,7 +45,10 @@ TARGETS = {
     "sparse_torch": Target("the same", "PyTorch sparse CSR (MKL)", 1.0),
     "sparse_dense": Target("the same", "NumPy dense", 1.0),
     "sparse_fc1": Target("CSR × dense, 120×256 × 64 at sparsity .75 (fc1)", "NumPy dense", 1.0),
-    "sparse_lenet": Target("article's pruned LeNet, batch 64, every layer sparse", "our dense LeNet", None),
+    "sparse_planned": Target("article's pruned LeNet, batch 64, planner's choice", "our dense LeNet", 1.0),
+    "sparse_lenet": Target("the same, every layer forced sparse", "our dense LeNet", None),
+    "surgery_64": Target("LeNet with half its filters pruned away by surgery, batch 64", "our dense LeNet", 0.6),
+    "surgery_1000": Target("the same, batch 1,000", "our dense LeNet", 0.6),
     "import": Target("import minigrad, warm cache", "", 0.7, "s"),
     "compile": Target("all LeNet kernels compiled the first time", "", 30, "s"),
     "first_step": Target("first training step after process start, warm", "", 2, "s"),
@@ -146,26 +149,48 @@ def describe(threads: int) -> dict[str, Any]:
 def take_turns(
     ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int, calls: int = 1
 ) -> dict[str, list[float]]:
-    """Let both sides work in turn, and return the seconds a call of each turn. The first round only warms up (and compiles).
+    """Let both sides work in turn, and return the seconds a call of each turn. See `rotate`."""
+    return rotate({"ours": ours, "theirs": theirs}, rounds, calls)
+
+
+def rotate(
+    sides: Mapping[str, Callable[[], Any]], rounds: int, calls: int = 1, turn: float | None = None
+) -> dict[str, list[float]]:
+    """Let all sides work in turn, and return the seconds a call of each turn. The first round only warms up (and compiles).
 
     Args:
-        ours, theirs: the work.
+        sides: their work, by name.
         rounds: turns a side.
         calls: in a turn; several where one is too short to be timed well.
+        turn: seconds of a turn, for calls that are so short that what a pause leaves behind (threads asleep, a slow clock,
+            an empty cache) would be all that is measured: each turn is as many calls as fit, in place of `calls`, after
+            untimed calls for half as long. The first round is a single call then.
     """
-    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     gc.freeze()  # a side that leaves garbage pays for clearing it, but not for a look through all objects of all libraries
     for round_ in range(rounds + 1):
-        for side, work in (("ours", ours), ("theirs", theirs)):
+        for name, work in sides.items():
+            if turn and not round_:
+                work()
+                continue
             gc.collect()  # what one side left behind is not cleared away in the other's time
             time.sleep(PAUSE)
-            start = time.perf_counter()
-            for _ in range(calls):
-                work()
+            if turn:
+                _repeat(work, turn / 2)
+            a_call = _repeat(work, turn) if turn else _repeat(work, 0, calls)
             if round_:
-                seconds[side].append((time.perf_counter() - start) / calls)
+                seconds[name].append(a_call)
     gc.unfreeze()
     return seconds
+
+
+def _repeat(work: Callable[[], Any], seconds: float, calls: int = 1) -> float:
+    """Call work so many times, and then until so many seconds are over; return the seconds a call."""
+    done, start = 0, time.perf_counter()
+    while done < calls or time.perf_counter() - start < seconds:
+        work()
+        done += 1
+    return (time.perf_counter() - start) / done
 
 
 def check_same(what: str, ours: Any, theirs: Any, rtol: float = 1e-3, atol: float = 1e-5) -> None:

@@ -21,7 +21,10 @@ BENCHMARKS = {
     "caffe_lenet": ["caffe_lenet"],
     "conv": ["conv"],
     "scalar_graph": ["scalar_10000", "scalar_500"],
-    "sparse": ["sparse_scipy", "sparse_torch", "sparse_dense", "sparse_fc1", "sparse_lenet"],
+    "sparse": [
+        *("sparse_scipy", "sparse_torch", "sparse_dense", "sparse_fc1", "sparse_planned", "sparse_lenet"),
+        *("surgery_64", "surgery_1000"),
+    ],
     "startup": ["import", "compile", "first_step", "memory"],
     "scaling": ["scaling_batch", "scaling_pixels", "scaling_channels"],
 }

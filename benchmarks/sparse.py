@@ -1,8 +1,9 @@
-"""Time CSR times dense, float32, 64 columns, here and in SciPy, PyTorch (MKL) and NumPy's dense product; and LeNet.
+"""Time sparse products and the pruned LeNet: CSR times dense beside SciPy, PyTorch (MKL) and NumPy, LeNet beside itself.
 
-Sizes are 1024² and 4096², sparsities 0.7, 0.9 and 0.99, and the shape of LeNet's fc1 at 0.75. What is reported is the
-largest of a row's ratios: a target is met where it is met at every size and sparsity. LeNet is the article's pruned one,
-with every layer forced sparse, beside the same pruned weights in dense layers.
+Products are float32, with 64 columns: 1024² and 4096² at sparsities 0.7, 0.9 and 0.99, and the shape of LeNet's fc1 at
+0.75. What is reported is the largest of a row's ratios: a target is met where it is met at every size and sparsity. LeNet is
+the article's pruned one, with the formats that the planner chooses and with every layer forced sparse, beside the same
+weights in dense layers; and a LeNet whose convolutions have lost half their filters by surgery, beside the whole one.
 """
 
 import statistics
@@ -11,17 +12,20 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from common import check_same, main, make_parser, take_turns, use_threads
+from common import check_same, main, make_parser, rotate, use_threads
 
 COLUMNS = 64
-SIZES = {1024: 20, 4096: 2}
-"""Rows and columns, and how many products a turn has."""
+SIZES = (1024, 4096)
 SPARSITIES = (0.7, 0.9, 0.99)
-SIDES = ("scipy", "torch", "dense")
+TURN = 0.1
+"""Seconds of a turn."""
+
+Work = Callable[[], Any]
+Seconds = dict[str, list[float]]
 
 
-def products(rows: int, columns: int, sparsity: float) -> tuple[Callable[[], Any], dict[str, Callable[[], Any]]]:
-    """Return our product, and the others' by name, of one random matrix."""
+def products(rows: int, columns: int, sparsity: float) -> dict[str, Work]:
+    """Return the product of one random matrix by everybody: "ours", "scipy", "torch", "dense"."""
     import numpy as np
     import scipy.sparse
     import torch
@@ -37,63 +41,99 @@ def products(rows: int, columns: int, sparsity: float) -> tuple[Callable[[], Any
         warnings.simplefilter("ignore")  # PyTorch calls its sparse CSR a beta
         torchs = torch.from_numpy(w).to_sparse_csr()
     torch_x = torch.from_numpy(x)
-    return lambda: ours @ x, {"scipy": lambda: scipys @ x, "torch": lambda: torchs @ torch_x, "dense": lambda: w @ x}
+    return {
+        "ours": lambda: ours @ x,
+        "scipy": lambda: scipys @ x,
+        "torch": lambda: torchs @ torch_x,
+        "dense": lambda: w @ x,
+    }
 
 
-def ratio(what: str, ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int, calls: int) -> float:
-    """Return the median of our time over theirs, turn by turn."""
-    check_same(what, ours(), theirs(), atol=1e-3)
-    seconds = take_turns(ours, theirs, rounds, calls)
-    value = statistics.median(o / t for o, t in zip(seconds["ours"], seconds["theirs"], strict=True))
-    mine, other = (1e6 * statistics.median(seconds[side]) for side in ("ours", "theirs"))
-    print(f"  {what}: minigrad {mine:.0f} µs, other {other:.0f} µs, ratio {value:.2f}", flush=True)
-    return value
-
-
-def lenets() -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return the article's pruned LeNet on a batch of 64, sparse and dense."""
-    import numpy as np
-
-    import minigrad
+def lenets(batch: int) -> dict[str, Work]:
+    """Return the article's pruned LeNet on a batch: "dense", "planned" and "sparse"."""
     from minigrad.compression.models import trained_lenet
     from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner
-    from minigrad.compression.sparse import to_sparse
-    from minigrad.functional.peephole import fusion
-    from minigrad.ops.layout import innermost, outermost
+    from minigrad.compression.sparse import plan, to_sparse
 
     model = trained_lenet()
     dense = SparsePruner(model, ARTICLE_SPARSITY).prune(model).eval()
-    sparse = to_sparse(dense)
-    x = outermost(innermost(np.random.default_rng(0).normal(size=(64, 1, 28, 28)).astype(np.float32)))
-
-    def run(network: Any) -> Callable[[], Any]:
-        def forward() -> Any:
-            with minigrad.no_grad(), fusion():
-                return network(x).data
-
-        return forward
-
-    return run(sparse), run(dense)
+    x = images(batch)
+    planned = plan(dense, x)
+    print(f"  the planner's choice: {', '.join(f'{name} {choice}' for name, choice in planned.choices.items())}")
+    return {"planned": run(planned.apply(dense), x), "sparse": run(to_sparse(dense), x), "dense": run(dense, x)}
 
 
-def measure(options: Namespace) -> dict:
+def halved_lenets(batch: int) -> dict[str, Work]:
+    """Return LeNet on a batch, "dense", and with half the filters of each convolution, "half"."""
+    from minigrad.compression.models import trained_lenet
+    from minigrad.compression.pruning import prune_channels, shrink
+
+    model, x = trained_lenet().eval(), images(batch)
+    masked = prune_channels(model, {"conv1": 0.5, "conv2": 0.5})
+    half = shrink(masked)
+    check_same("LeNet with half its filters", run(half, x)(), run(masked, x)(), atol=1e-3)
+    return {"dense": run(model, x), "half": run(half, x)}
+
+
+def images(count: int) -> Any:
+    """Return random images, laid out as the loader lays out a batch."""
+    import numpy as np
+
+    from minigrad.ops.layout import innermost, outermost
+
+    x = np.random.default_rng(0).normal(size=(count, 1, 28, 28)).astype(np.float32)
+    return outermost(innermost(x))
+
+
+def run(model: Any, x: Any) -> Work:
+    """Return the work of running a model as `evaluate` does."""
+    import minigrad
+    from minigrad.functional import fusion
+
+    def forward() -> Any:
+        with minigrad.no_grad(), fusion():
+            return model(x).data
+
+    return forward
+
+
+def race(what: str, sides: dict[str, Work], rounds: int, same: bool = True) -> Seconds:
+    """Check that all sides compute the same as the last, let them take turns, print their medians, return their seconds."""
+    expected = list(sides.values())[-1]()
+    for name, work in sides.items() if same else ():
+        check_same(f"{what}, {name}", work(), expected, atol=1e-3)
+    seconds = rotate(sides, rounds, turn=TURN)
+    medians = (f"{name} {1e6 * statistics.median(times):.0f}" for name, times in seconds.items())
+    print(f"  {what}, µs: {', '.join(medians)}", flush=True)
+    return seconds
+
+
+def beside(seconds: Seconds, ours: str, theirs: str) -> Seconds:
+    """Return what a row is made of."""
+    return {"ours": seconds[ours], "theirs": seconds[theirs]}
+
+
+def measure(options: Namespace) -> dict[str, Seconds]:
     import torch  # noqa: F401  so that its threads are set too
 
     use_threads(options.threads)
-    worst: dict[str, float] = {}
-    for size, calls in SIZES.items():
+    largest: dict[str, list[float]] = {}
+    for size in SIZES:
         for sparsity in SPARSITIES:
-            ours, others = products(size, size, sparsity)
-            for side in SIDES:
-                value = ratio(f"{size}² at {sparsity}, {side}", ours, others[side], options.rounds, calls)
-                worst[side] = max(value, worst.get(side, 0))
-    ours, others = products(120, 256, 0.75)
-    fc1 = ratio("120×256 at 0.75, dense", ours, others["dense"], options.rounds, 200)
-    sparse, dense = lenets()
-    lenet = ratio("LeNet, every layer sparse", sparse, dense, options.rounds, 20)
-    found = {f"sparse_{side}": value for side, value in worst.items()} | {"sparse_fc1": fc1, "sparse_lenet": lenet}
-    return {key: {"values": [value]} for key, value in found.items()}
+            seconds = race(f"{size}² at {sparsity}", products(size, size, sparsity), options.rounds)
+            for side in ("scipy", "torch", "dense"):
+                ratios = [ours / theirs for ours, theirs in zip(seconds["ours"], seconds[side], strict=True)]
+                largest[side] = max(ratios, largest.get(side, [0]), key=statistics.median)
+    found: dict[str, Seconds] = {f"sparse_{side}": {"values": ratios} for side, ratios in largest.items()}
+    found["sparse_fc1"] = beside(race("120×256 at 0.75", products(120, 256, 0.75), options.rounds), "ours", "dense")
+    pruned = race("pruned LeNet, batch 64", lenets(64), options.rounds)
+    found["sparse_planned"] = beside(pruned, "planned", "dense")
+    found["sparse_lenet"] = beside(pruned, "sparse", "dense")
+    for batch in (64, 1000):
+        halved = race(f"LeNet with half its filters, batch {batch}", halved_lenets(batch), options.rounds, same=False)
+        found[f"surgery_{batch}"] = beside(halved, "half", "dense")
+    return found
 
 
 if __name__ == "__main__":
-    main(measure, make_parser(__doc__))
+    main(measure, make_parser(__doc__, rounds=3))

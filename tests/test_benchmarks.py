@@ -16,7 +16,8 @@ SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name not in L
 LIMITS = {
     "train": 0.40, "inference_64": 0.9, "inference_1000": 0.9, "mlp": 1.05, "caffe_lenet": 1.0, "conv": 1.2,
     "scalar_10000": 1.5, "scalar_500": 1.0,
-    "sparse_scipy": 0.4, "sparse_torch": 1.0, "sparse_dense": 1.0, "sparse_fc1": 1.0, "sparse_lenet": None,
+    "sparse_scipy": 0.4, "sparse_torch": 1.0, "sparse_dense": 1.0, "sparse_fc1": 1.0,
+    "sparse_planned": 1.0, "sparse_lenet": None, "surgery_64": 0.6, "surgery_1000": 0.6,
     "import": 0.7, "compile": 30, "first_step": 2, "memory": 900,
     "scaling_batch": None, "scaling_pixels": None, "scaling_channels": None,
 }  # fmt: skip
@@ -58,6 +59,24 @@ def test_turns_alternate_and_the_first_round_only_warms_up(load, monkeypatch):
     seconds = common.take_turns(lambda: turns.append("a"), lambda: turns.append("b"), rounds=2, calls=2)
     assert "".join(turns) == "|aa|bb" * 3
     assert [len(times) for times in seconds.values()] == [2, 2]
+
+
+def test_turns_of_a_given_time_begin_with_untimed_calls(load, monkeypatch):
+    common, now, turns = load("common"), [0.0], []
+    monkeypatch.setattr(common.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(common.time, "sleep", lambda seconds: turns.append("|"))
+
+    def work(name, seconds):
+        def call():
+            turns.append(name)
+            now[0] += seconds
+
+        return call
+
+    sides = {"a": work("a", 0.25), "b": work("b", 0.5), "c": work("c", 3.0)}
+    seconds = common.rotate(sides, rounds=2, turn=1.0)
+    assert "".join(turns) == "abc" + "|aaaaaa|bbb|cc" * 2  # half the time untimed, at least one call of each kind
+    assert seconds == {"a": [0.25] * 2, "b": [0.5] * 2, "c": [3.0] * 2}
 
 
 def test_a_ratio_compares_each_turn_with_the_one_beside_it(load):

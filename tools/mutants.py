@@ -1,4 +1,4 @@
-"""Break the engine on purpose, one mistake at a time, and see whether the tests notice.
+"""Break the engine, or what compresses with it, on purpose, one mistake at a time, and see whether the tests notice.
 
     python -m tools.mutants                         the mistakes of tests/mutants/catalogue.py: all must be noticed
     python -m tools.mutants --random 100 --seed 0   mistakes made by a mutation tool (see `random_mutants.py`): each must
@@ -29,7 +29,7 @@ from tests.mutants.catalogue import MUTANTS
 ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = ROOT / "tests" / "mutants" / "explained.toml"
 
-PARTS = ("minigrad", "tests", "tools", "docs", "pyproject.toml")
+PARTS = ("minigrad", "compression", "tests", "tools", "docs", "pyproject.toml")
 """What the tests need, data apart."""
 
 LEFT_OUT = (
@@ -85,6 +85,7 @@ def copy_checkout(folder: Path) -> Path:
         else:
             shutil.copy2(ROOT / part, folder / part)
     (folder / "data").symlink_to(ROOT / "data")
+    (folder / "minigrad" / "compression").symlink_to("../compression")  # before an editable install's is looked for
     return folder
 
 
@@ -126,7 +127,17 @@ def failure(tree: Path, tests: Iterable[str], timeout: float) -> str | None:
 
 
 def suite(tree: Path, file: str = "") -> list[str]:
-    """Return the engine's test files in a copy, first those of the file's own floor, then the likely ones."""
+    """Return the test files in a copy that should notice a mistake in a file.
+
+    For the engine: all of the engine's, first those of the file's own floor, then the likely ones. For a file in
+    compression/: those of its folder, or all of the laboratory's without the commands where the folder has none of its own.
+    """
+    if file.startswith("compression/"):
+        tests = tree / "tests" / "compression"
+        own = tests / Path(file).parts[1]
+        found = own.rglob("test_*.py") if own.is_dir() else (t for t in tests.glob("test_*.py") if "_cli" not in t.name)
+        stem = Path(file).stem
+        return sorted((str(t.relative_to(tree)) for t in found), key=lambda t: (stem not in t, t))
     floor = Path(file).parts[1].removesuffix(".py") if file else "tests"
     found = [str(path.relative_to(tree)) for path in sorted(tree.glob("tests/**/test_*.py"))]
     wanted = [test for test in found if not test.startswith(LEFT_OUT)]
@@ -149,7 +160,8 @@ def try_all(trials: list[Trial], jobs: int, timeout: float) -> list[str]:
     """
     with TemporaryDirectory() as folder:
         base = copy_checkout(Path(folder).resolve())
-        if found := failure(base, suite(base), 4 * timeout):  # compiles what is not cached yet, for all copies to come
+        needed = sorted({test for trial in trials for test in suite(base, trial.file)})
+        if found := failure(base, needed, 4 * timeout):  # compiles what is not cached yet, for all copies to come
             raise click.ClickException(f"without any mistake the tests fail: {found}")
 
         def timed(trial: Trial) -> tuple[str | None, float]:

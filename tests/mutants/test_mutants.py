@@ -52,6 +52,10 @@ def test_the_nearest_tests_come_first():
     assert mutants.suite(ROOT, "minigrad/kernels/pool.py")[0].startswith("tests/kernels/")
     assert mutants.suite(ROOT, "minigrad/ops/pool.py")[0] == mutants.LIKELY[0]
     assert sorted(mutants.suite(ROOT, "minigrad/tape.py")) == sorted(tests)
+    distillation = mutants.suite(ROOT, "compression/distillation/training.py")
+    assert distillation[0] == "tests/compression/distillation/test_training.py"
+    assert "tests/compression/distillation/test_losses.py" in distillation
+    assert "tests/compression/test_criteria.py" in mutants.suite(ROOT, "compression/pruning/criteria.py")
     assert "tests/test_packaging.py" not in tests
 
 
