@@ -29,7 +29,11 @@ from .cli_base import (
     saving,
     training_options,
 )
+from .cli_distill import distill, scan_distillation, soft_targets
 from .cli_pruning import blame, criteria, prune
+from .cli_repro import repro
+from .cli_sparse import atlas, describe_layers, load_any, sparsify
+from .cli_structure import scan, shrink_command, structure
 from .models import LeNet
 from .pictures import load_digit
 from .pruning import SparsePruner, finetune, model_sparsity
@@ -47,7 +51,10 @@ def main(threads: int | None, traceback: bool) -> None:
         kernels.set_num_threads(threads)
 
 
-for command in (prune, blame, criteria):
+for command in (
+    *(prune, blame, criteria, repro, shrink_command, scan, structure, sparsify, atlas),
+    *(distill, scan_distillation, soft_targets),
+):
     main.add_command(command)
 
 
@@ -126,12 +133,16 @@ def train(out: Path, data: Path | None, hold_out: bool, **settings: Any) -> None
 @data_option
 def evaluate(checkpoint: Path, data: Path | None) -> None:
     """Measure a checkpoint on the test images."""
-    model, _ = load_lenet(checkpoint)
+    model, metadata = load_any(checkpoint)
     correct, total = minigrad.training.count_correct(model, main_job.evaluation_loader(mnist("test", data)))
     low, high = wilson_interval(correct, total)
+    accuracy = f"accuracy {100 * correct / total:.2f} % ({low:.2f} - {high:.2f})"
+    if "sparse" in metadata:
+        click.echo(f"{accuracy}\n\n{describe_layers(model)}")
+        return
     size = weight_bytes(model)
     click.echo(
-        f"accuracy {100 * correct / total:.2f} % ({low:.2f} - {high:.2f})  sparsity {model_sparsity(model):.4f}  "
+        f"{accuracy}  sparsity {model_sparsity(model):.4f}  "
         f"weight bytes: dense {size['dense']:,}, CSR {size['csr']:,}, bit mask {size['bitmask']:,}"
     )
 
@@ -184,7 +195,7 @@ def finetune_command(checkpoint: Path, out: Path, data: Path | None, choose_on: 
 )
 def predict(images: tuple[Path, ...], checkpoint: Path | None) -> None:
     """Classify pictures of single digits (any size; dark on light or light on dark)."""
-    model, _ = load_lenet(checkpoint)
+    model, _ = load_any(checkpoint)
     for path in images:
         with minigrad.no_grad():
             p = F.softmax(model(normalize(load_digit(path))[None, None])).data[0]

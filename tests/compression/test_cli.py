@@ -252,11 +252,21 @@ def test_ctrl_c_leaves_a_readable_checkpoint_and_says_where(small_data, tmp_path
         "--epochs",
         "100000",
     ]
-    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(3):  # lines: all kernels are compiled by then, and Numba swallows an interrupt while it compiles
-        assert process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child would inherit that it is ignored
+    try:
+        process = subprocess.Popen(
+            [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        for _ in range(3):  # lines: all kernels are compiled by then, and Numba swallows an interrupt while it compiles
+            assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, errors
     assert f"interrupted; the last good checkpoint is {out}" in " ".join(errors.split())
     assert "Traceback" not in errors

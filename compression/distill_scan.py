@@ -1,0 +1,197 @@
+"""What a teacher is worth to a small LeNet, by T, by α and by the number of images; measured on held-out images.
+
+The gain as a heat map, errors on the very images that the teacher gets wrong, and the gap between training and held-out
+accuracy: many short trainings, each a job that is kept when it is done.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minigrad.tensor import Array
+
+from .cli_base import load_lenet
+from .distill_study import STUDENT, Lesson, Training, train
+from .distillation import checksum_of_model, plot_gain, plot_gap, plot_mistakes_of_the_teacher, teacher_logits
+from .distillation.analysis import TeacherMistakes, mistakes_of_the_teacher
+from .report import align, write_report
+from .repro.common import Job, Run, images, run_jobs, versions
+
+FEW = replace(STUDENT, epochs=8)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is tried. Students are trained on images as they are, so that the teacher answers once for all.
+
+    Attributes:
+        seeds: students for each setting, 2 or more.
+        temperatures, alphas: all pairs of them are tried; α = 0 is the student alone.
+        student: how it is trained, alone or taught.
+        temperature, alpha: of the students with `sizes`.
+        sizes: numbers of training images; each with as many steps as the student above makes.
+    """
+
+    seeds: int = 2
+    temperatures: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 20.0)
+    alphas: tuple[float, ...] = (0.5, 0.9, 1.0)
+    student: Training = FEW
+    temperature: float = 4.0
+    alpha: float = 0.9
+    sizes: tuple[int, ...] = (250, 1_000, 4_000, 16_000)
+
+
+QUICK = Scan(
+    seeds=2,
+    temperatures=(1.0, 4.0, 20.0),
+    alphas=(0.5, 1.0),
+    student=replace(FEW, epochs=4, images=2_000),
+    sizes=(250, 1_000),
+)
+
+
+def jobs_of(scan: Scan, folder: Path, data: Path | None, teacher: Path) -> dict[str, list[Job]]:
+    """Return the jobs of each setting, one a seed, by name: "alone", "T=4 α=0.9", "250 hard", "250 soft"."""
+    marks = (checksum_of_model(load_lenet(teacher)[0]),)
+    paths = (str(teacher.resolve()),)
+    plain: dict[str, Any] = asdict(scan.student)
+    plans: dict[str, Training] = {"alone": scan.student}
+    for t in scan.temperatures:
+        for a in scan.alphas:
+            plans[_name(t, a)] = Lesson(**plain, temperature=t, alpha=a, teachers=paths, checksums=marks)
+    steps = scan.student.epochs * (scan.student.images or 55_000)
+    for size in scan.sizes:
+        few: dict[str, Any] = plain | {"images": size, "epochs": max(1, round(steps / size))}
+        plans[f"{size} hard"] = Training(**few)
+        plans[f"{size} soft"] = Lesson(
+            **few, temperature=scan.temperature, alpha=scan.alpha, teachers=paths, checksums=marks
+        )
+    return {name: [Job(name, seed, plan, folder, data) for seed in range(scan.seeds)] for name, plan in plans.items()}
+
+
+def _name(temperature: float, alpha: float) -> str:
+    return f"T={temperature:g} α={alpha:g}"
+
+
+def work(job: Job) -> dict[str, Any]:
+    """Train the student of a job; tell what it takes the held-out images for, and how it reads those it learned from."""
+    settings = job.settings
+    training, held_out, _ = images(job.data, job.settings.images)
+    teacher = load_lenet(Path(settings.teachers[0]))[0] if isinstance(settings, Lesson) else None
+    model = train(settings, job.seed, training, teacher)
+    learned = np.mean(teacher_logits(model, training).argmax(axis=1) == training.labels)
+    predicted = teacher_logits(model, held_out).argmax(axis=1)
+    return {
+        "training accuracy": 100 * learned,
+        "held-out accuracy": 100 * np.mean(predicted == held_out.labels),
+        "predictions": "".join(map(str, predicted)),
+    }
+
+
+def run(scan: Scan, folder: Path, data: Path | None, teacher: Path, say: Callable[[str], Any]) -> dict[str, Any]:
+    """Train the students that are not there yet, and compare them with the ones alone of the same seeds.
+
+    Args:
+        scan: what is tried.
+        folder: for the results of single students.
+        data: folder of the dataset, see `mnist`.
+        teacher: checkpoint of one that has not seen the held-out images.
+        say: called with a line of text for the reader.
+
+    Returns:
+        what JSON can hold: "settings"; "alone" (held-out accuracy, percent, one a seed); "gain": name → points, one a seed;
+        "mistakes": the fields of `TeacherMistakes`, summed over seeds, at the T of the settings; "gap": "hard", "soft" →
+        points, one row a size, one column a seed; "gain by size": size → points, one a seed; "versions"; "seconds".
+
+    Raises:
+        RuntimeError: a run failed.
+    """
+    jobs = jobs_of(scan, folder, data, teacher)
+    runs, failures = run_jobs(work, [job for each in jobs.values() for job in each], say=say)
+    if failures:
+        raise RuntimeError(f"{failures[0]['part']}, seed {failures[0]['seed']}: {failures[0]['error']}")
+    of = {name: [r for r in runs if r["part"] == name] for name in jobs}
+    accuracy = {name: np.array([r["results"]["held-out accuracy"] for r in found]) for name, found in of.items()}
+    names = [_name(t, a) for t in scan.temperatures for a in scan.alphas]
+    gap = {
+        kind: [
+            [r["results"]["training accuracy"] - r["results"]["held-out accuracy"] for r in of[f"{size} {kind}"]]
+            for size in scan.sizes
+        ]
+        for kind in ("hard", "soft")
+    }
+    return {
+        "settings": asdict(scan),
+        "seeds": list(range(scan.seeds)),
+        "alone": accuracy["alone"].tolist(),
+        "gain": {name: (accuracy[name] - accuracy["alone"]).tolist() for name in names},
+        "mistakes": {key: value.tolist() for key, value in _mistakes(scan, of, data, teacher)._asdict().items()},
+        "gap": gap,
+        "gain by size": {
+            str(size): (accuracy[f"{size} soft"] - accuracy[f"{size} hard"]).tolist() for size in scan.sizes
+        },
+        "versions": versions(),
+        "seconds": round(sum(r["seconds"] for r in runs)),
+    }
+
+
+def _mistakes(scan: Scan, of: dict[str, list[Run]], data: Path | None, teacher: Path) -> TeacherMistakes:
+    """Count what the students do on the images that the teacher gets wrong; all seeds together."""
+    _, held_out, _ = images(data)
+    said = teacher_logits(load_lenet(teacher)[0], held_out).argmax(axis=1)
+    near = min(scan.temperatures, key=lambda t: abs(t - scan.temperature))
+    parts = {0.0: "alone"} | {a: _name(near, a) for a in scan.alphas}
+    students = {
+        alpha: np.concatenate([_digits(r["results"]["predictions"]) for r in of[name]]) for alpha, name in parts.items()
+    }
+    return mistakes_of_the_teacher(np.tile(held_out.labels, scan.seeds), np.tile(said, scan.seeds), students)
+
+
+def _digits(text: str) -> Array:
+    return np.array(list(text), dtype=np.int64)
+
+
+def gains(report: dict[str, Any]) -> Array:
+    """Return the mean gain in points, a row for each α, a column for each T."""
+    scan = report["settings"]
+    return np.array([[np.mean(report["gain"][_name(t, a)]) for t in scan["temperatures"]] for a in scan["alphas"]])
+
+
+def as_table(report: dict[str, Any]) -> str:
+    """Lay the gains out as text: a row for each α, a column for each T."""
+    scan = report["settings"]
+    rows = [["mean gain (points), T =", *(f"{t:g}" for t in scan["temperatures"])]]
+    for a, line in zip(scan["alphas"], gains(report), strict=True):
+        rows.append([f"α = {a:g}", *(f"{value:+.2f}" for value in line)])
+    by_size = [["training images", *(f"{int(size):,}" for size in report["gain by size"])]]
+    by_size += [["mean gain (points)", *(f"{np.mean(values):+.2f}" for values in report["gain by size"].values())]]
+    alone = f"student alone: {np.mean(report['alone']):.2f} % of the held-out images"
+    return f"{alone}\n\n{align(rows)}\n\n{align(by_size)}"
+
+
+def pictures(report: dict[str, Any]) -> dict[str, Figure]:
+    """Draw the gain, the errors on the teacher's mistakes, and the gap."""
+    scan = report["settings"]
+    found = TeacherMistakes(**{key: np.array(value) for key, value in report["mistakes"].items()})
+    gap = {
+        "hard targets": report["gap"]["hard"],
+        f"soft targets, T = {scan['temperature']:g}, α = {scan['alpha']:g}": report["gap"]["soft"],
+    }
+    return {
+        "distill_gain": plot_gain(gains(report), scan["temperatures"], scan["alphas"]),
+        "distill_mistakes": plot_mistakes_of_the_teacher(found),
+        "distill_gap": plot_gap(scan["sizes"], gap, "held-out"),
+    }
+
+
+def write(folder: Path, report: dict[str, Any]) -> list[str]:
+    """Write distill_scan.json and the pictures into a folder; return the files' names."""
+    write_report(folder / "distill_scan.json", report)
+    drawn = pictures(report)
+    for name, figure in drawn.items():
+        figure.savefig(folder / f"{name}.png", dpi=110)
+    return ["distill_scan.json", *(f"{name}.png" for name in drawn)]
