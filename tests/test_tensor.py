@@ -64,6 +64,15 @@ def test_the_gradient_that_is_given_stays_the_callers():
         np.testing.assert_array_equal(given, [3.0, 4.0])
 
 
+def test_a_gradient_can_be_written_to():
+    """The gradient of a sum is one number broadcast to all places, in memory that cannot be written to."""
+    for make in (lambda x: x.sum(), lambda x: x.sum() * 1.0):
+        x = Tensor([1.0, 2.0], requires_grad=True)
+        make(x).backward()
+        x.grad *= [2, 3]
+        np.testing.assert_array_equal(x.grad, [2.0, 3.0])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_numbers_inside_and_arrays_outside(dtype):
     """Ops compute with NumPy's numbers where there are no axes; a tensor holds an array of the same dtype all the same."""

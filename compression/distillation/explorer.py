@@ -101,7 +101,7 @@ def explore_temperature(logits: Any, images: Any, labels: Any = None) -> Any:
             "expected as many of each"
         )
     try:
-        import ipywidgets
+        import ipywidgets  # pyright: ignore[reportMissingImports]  of the extra "notebooks"
     except ImportError:
         return plot_explorer(logits[0], images[0], int(labels[0]))
     return _widget(ipywidgets, logits, images, labels)
