@@ -1,4 +1,4 @@
-"""What a teacher is worth to a small LeNet, by T, by α and by the number of images; measured on held-out images.
+"""What a teacher is worth to a small LeNet: by T, by α, by the number of images, by jitter; measured on held-out images.
 
 The gain as a heat map, errors on the very images that the teacher gets wrong, and the gap between training and held-out
 accuracy: many short trainings, each a job that is kept when it is done.
@@ -21,41 +21,45 @@ from .distillation.analysis import TeacherMistakes, mistakes_of_the_teacher
 from .report import align, write_report
 from .repro.common import Job, Run, images, run_jobs, versions
 
-FEW = replace(STUDENT, epochs=8)
+MNIST_IMAGES = 55_000
+FEW = replace(STUDENT, epochs=30)
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What is tried. Students are trained on images as they are, so that the teacher answers once for all.
+    """What is tried.
 
     Attributes:
         seeds: students for each setting, 2 or more.
         temperatures, alphas: all pairs of them are tried; α = 0 is the student alone.
         student: how it is trained, alone or taught.
-        temperature, alpha: of the students with `sizes`.
+        temperature, alpha: of the students with `sizes` and `jitters`.
         sizes: numbers of training images; each with as many steps as the student above makes.
+        jitters: pixels by which the images are moved, alone and taught alike.
     """
 
-    seeds: int = 2
-    temperatures: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 20.0)
-    alphas: tuple[float, ...] = (0.5, 0.9, 1.0)
+    seeds: int = 3
+    temperatures: tuple[float, ...] = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
+    alphas: tuple[float, ...] = (0.3, 0.6, 0.9, 1.0)
     student: Training = FEW
-    temperature: float = 4.0
+    temperature: float = 3.0
     alpha: float = 0.9
-    sizes: tuple[int, ...] = (250, 1_000, 4_000, 16_000)
+    sizes: tuple[int, ...] = (500, 2_000, 10_000, 55_000)
+    jitters: tuple[int, ...] = (0, 1, 2)
 
 
 QUICK = Scan(
     seeds=2,
-    temperatures=(1.0, 4.0, 20.0),
+    temperatures=(1.0, 3.0, 20.0),
     alphas=(0.5, 1.0),
-    student=replace(FEW, epochs=4, images=2_000),
-    sizes=(250, 1_000),
+    student=replace(FEW, epochs=10, images=2_000),
+    sizes=(500, 2_000),
+    jitters=(0, 2),
 )
 
 
 def jobs_of(scan: Scan, folder: Path, data: Path | None, teacher: Path) -> dict[str, list[Job]]:
-    """Return the jobs of each setting, one a seed, by name: "alone", "T=4 α=0.9", "250 hard", "250 soft"."""
+    """Return the jobs of each setting, one a seed, by name: "alone", "T=3 α=0.9", "500 hard", "500 soft", "jitter 1 hard"."""
     marks = (checksum_of_model(load_lenet(teacher)[0]),)
     paths = (str(teacher.resolve()),)
     plain: dict[str, Any] = asdict(scan.student)
@@ -63,12 +67,15 @@ def jobs_of(scan: Scan, folder: Path, data: Path | None, teacher: Path) -> dict[
     for t in scan.temperatures:
         for a in scan.alphas:
             plans[_name(t, a)] = Lesson(**plain, temperature=t, alpha=a, teachers=paths, checksums=marks)
-    steps = scan.student.epochs * (scan.student.images or 55_000)
-    for size in scan.sizes:
-        few: dict[str, Any] = plain | {"images": size, "epochs": max(1, round(steps / size))}
-        plans[f"{size} hard"] = Training(**few)
-        plans[f"{size} soft"] = Lesson(
-            **few, temperature=scan.temperature, alpha=scan.alpha, teachers=paths, checksums=marks
+    steps = scan.student.epochs * (scan.student.images or MNIST_IMAGES)
+    changed: dict[str, dict[str, Any]] = {
+        str(size): plain | {"images": size, "epochs": max(1, round(steps / size))} for size in scan.sizes
+    }
+    changed |= {f"jitter {pixels}": plain | {"jitter": pixels} for pixels in scan.jitters}
+    for name, how in changed.items():
+        plans[f"{name} hard"] = Training(**how)
+        plans[f"{name} soft"] = Lesson(
+            **how, temperature=scan.temperature, alpha=scan.alpha, teachers=paths, checksums=marks
         )
     return {name: [Job(name, seed, plan, folder, data) for seed in range(scan.seeds)] for name, plan in plans.items()}
 
@@ -105,7 +112,8 @@ def run(scan: Scan, folder: Path, data: Path | None, teacher: Path, say: Callabl
     Returns:
         what JSON can hold: "settings"; "alone" (held-out accuracy, percent, one a seed); "gain": name → points, one a seed;
         "mistakes": the fields of `TeacherMistakes`, summed over seeds, at the T of the settings; "gap": "hard", "soft" →
-        points, one row a size, one column a seed; "gain by size": size → points, one a seed; "versions"; "seconds".
+        points, one row a size, one column a seed; "variants": "500", "jitter 1" and so on → "hard", "soft" → held-out
+        accuracy, one a seed; "versions"; "seconds".
 
     Raises:
         RuntimeError: a run failed.
@@ -124,6 +132,7 @@ def run(scan: Scan, folder: Path, data: Path | None, teacher: Path, say: Callabl
         ]
         for kind in ("hard", "soft")
     }
+    variants = [str(size) for size in scan.sizes] + [f"jitter {pixels}" for pixels in scan.jitters]
     return {
         "settings": asdict(scan),
         "seeds": list(range(scan.seeds)),
@@ -131,8 +140,8 @@ def run(scan: Scan, folder: Path, data: Path | None, teacher: Path, say: Callabl
         "gain": {name: (accuracy[name] - accuracy["alone"]).tolist() for name in names},
         "mistakes": {key: value.tolist() for key, value in _mistakes(scan, of, data, teacher)._asdict().items()},
         "gap": gap,
-        "gain by size": {
-            str(size): (accuracy[f"{size} soft"] - accuracy[f"{size} hard"]).tolist() for size in scan.sizes
+        "variants": {
+            name: {kind: accuracy[f"{name} {kind}"].tolist() for kind in ("hard", "soft")} for name in variants
         },
         "versions": versions(),
         "seconds": round(sum(r["seconds"] for r in runs)),
@@ -167,10 +176,13 @@ def as_table(report: dict[str, Any]) -> str:
     rows = [["mean gain (points), T =", *(f"{t:g}" for t in scan["temperatures"])]]
     for a, line in zip(scan["alphas"], gains(report), strict=True):
         rows.append([f"α = {a:g}", *(f"{value:+.2f}" for value in line)])
-    by_size = [["training images", *(f"{int(size):,}" for size in report["gain by size"])]]
-    by_size += [["mean gain (points)", *(f"{np.mean(values):+.2f}" for values in report["gain by size"].values())]]
+    variants = [["at T = {temperature:g}, α = {alpha:g}".format(**scan), "alone (%)", "taught (%)", "gain (points)"]]
+    for name, found in report["variants"].items():
+        hard, soft = np.mean(found["hard"]), np.mean(found["soft"])
+        words = f"{name} pixels" if name.startswith("jitter") else f"{int(name):,} training images"
+        variants.append([words, f"{hard:.2f}", f"{soft:.2f}", f"{soft - hard:+.2f}"])
     alone = f"student alone: {np.mean(report['alone']):.2f} % of the held-out images"
-    return f"{alone}\n\n{align(rows)}\n\n{align(by_size)}"
+    return f"{alone}\n\n{align(rows)}\n\n{align(variants)}"
 
 
 def pictures(report: dict[str, Any]) -> dict[str, Figure]:

@@ -18,7 +18,7 @@ from minigrad.datasets import mnist
 
 SMALL = Training((2, 3, 8, 8), epochs=1, batch_size=32, jitter=1, images=96)
 STUDY = Study(seeds=2, teachers=2, teacher=Training(epochs=1, images=96), alone=SMALL, seconds=0.01)
-SCAN = distill_scan.Scan(2, (1.0, 4.0), (0.5, 1.0), replace(SMALL, jitter=0), sizes=(32, 96))
+SCAN = distill_scan.Scan(2, (1.0, 4.0), (0.5, 1.0), replace(SMALL, jitter=0), sizes=(32, 96), jitters=(1,))
 
 
 def call(*arguments):
@@ -65,11 +65,27 @@ def test_options_reach_the_study(monkeypatch, teacher, tmp_path):
         raise RuntimeError("alone, seed 0: it stopped")
 
     monkeypatch.setattr(distill_study, "run", run)
-    options = ("--seeds", 3, "--temperature", 2.5, "--alpha", 0.25, "--epochs", 7, "--widths", 1, 2, 3, 4)
-    result = call("distill", "--teacher", teacher, *options, "--runs", tmp_path / "r", "--out", tmp_path)
+    options = (
+        "--seeds",
+        3,
+        "--temperature",
+        2.5,
+        "--alpha",
+        0.25,
+        "--epochs",
+        7,
+        "--images",
+        99,
+        "--widths",
+        1,
+        2,
+        3,
+        4,
+    )
+    result = call("distill", "--teacher", teacher, *options, "--jitter", 0, "--runs", tmp_path / "r", "--out", tmp_path)
     study = seen["study"]
     assert (study.seeds, study.temperature, study.alpha) == (3, 2.5, 0.25)
-    assert study.alone == replace(Study().alone, epochs=7, widths=(1, 2, 3, 4))
+    assert study.alone == replace(Study().alone, epochs=7, images=99, jitter=0, widths=(1, 2, 3, 4))
     assert study.teacher == Study().teacher
     assert (seen["folder"], seen["given"]) == (tmp_path / "r", (teacher,))
     assert result.exit_code == 1
@@ -127,7 +143,7 @@ def test_the_scan_of_temperatures(quick, small_data, tmp_path):
     assert (tmp_path / "runs" / "quick" / "teacher-seed-0.safetensors").exists()
     assert not (tmp_path / "runs" / "quick" / "teacher-seed-1.safetensors").exists()
     again = call("distill-scan", *settings)
-    assert "18 of 18 runs are there already" in again.output
+    assert "22 of 22 runs are there already" in again.output
 
 
 def test_the_scan_takes_another_teacher(quick, teacher, monkeypatch, small_data, tmp_path):

@@ -201,7 +201,7 @@ def scanned(small_data, tmp_path_factory):
     minigrad.manual_seed(0)
     teacher = folder / "teacher.safetensors"
     minigrad.save_checkpoint(teacher, trained_lenet())
-    scan = Scan(2, (1.0, 5.0), (0.5, 1.0), replace(SMALL, jitter=0), temperature=4.0, sizes=(40, 80))
+    scan = Scan(2, (1.0, 5.0), (0.5, 1.0), replace(SMALL, jitter=0), temperature=4.0, sizes=(40, 80), jitters=(1,))
     return scan, distill_scan.run(scan, folder, small_data, teacher, lambda line: None), folder, teacher
 
 
@@ -235,10 +235,22 @@ def test_the_gap_is_training_minus_held_out_accuracy(scanned, small_data):
     assert report["gap"]["hard"][1][0] == pytest.approx(gap)
     lesson = Lesson(scan.student.widths, 4, 0.01, 32, 0, 80, temperature=4.0, alpha=0.9)
     taught = train(lesson, 0, training, trained_lenet())
-    gain = minigrad.evaluate(taught, evaluation_loader(held_out)) - minigrad.evaluate(
-        model, evaluation_loader(held_out)
-    )
-    assert report["gain by size"]["80"][0] == pytest.approx(gain)
+    found = report["variants"]["80"]
+    assert found["hard"][0] == pytest.approx(minigrad.evaluate(model, evaluation_loader(held_out)))
+    assert found["soft"][0] == pytest.approx(minigrad.evaluate(taught, evaluation_loader(held_out)))
+
+
+def test_jitter_is_for_both_kinds_of_students(scanned, small_data):
+    scan, report, folder, teacher = scanned
+    jobs = distill_scan.jobs_of(scan, folder, small_data, teacher)
+    for kind, usual in (("hard", "alone"), ("soft", "T=5 α=0.5")):
+        plain, moved = jobs[usual][0].settings, jobs[f"jitter 1 {kind}"][0].settings
+        assert (plain.jitter, moved.jitter) == (0, 1)
+        assert (moved.images, moved.epochs, moved.lr) == (plain.images, plain.epochs, plain.lr)
+    training, held_out, _ = images(small_data)
+    lesson = jobs["jitter 1 soft"][1].settings
+    taught = minigrad.evaluate(train(lesson, 1, training, trained_lenet()), evaluation_loader(held_out))
+    assert report["variants"]["jitter 1"]["soft"][1] == pytest.approx(taught)
 
 
 def test_mistakes_are_counted_on_what_the_teacher_gets_wrong(scanned, small_data):
@@ -255,7 +267,9 @@ def test_the_scans_table_and_pictures(scanned, tmp_path):
     lines = distill_scan.as_table(report).splitlines()
     assert lines[2].split("  ")[0] == "mean gain (points), T ="
     assert f"{distill_scan.gains(report)[1, 0]:+.2f}" in lines[5]
-    assert f"{np.mean(report['gain by size']['80']):+.2f}" in lines[-1]
+    hard, soft = (np.mean(report["variants"]["jitter 1"][kind]) for kind in ("hard", "soft"))
+    assert lines[-1].split() == ["jitter", "1", "pixels", f"{hard:.2f}", f"{soft:.2f}", f"{soft - hard:+.2f}"]
+    assert lines[-2].startswith("80 training images")
     assert distill_scan.write(tmp_path, report)[1:] == ["distill_gain.png", "distill_mistakes.png", "distill_gap.png"]
     gap = distill_scan.pictures(report)["distill_gap"].axes[0]
     assert gap.get_legend_handles_labels()[1] == ["hard targets", "soft targets, T = 4, α = 0.9"]
