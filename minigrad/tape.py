@@ -6,7 +6,7 @@ so that a node passes its gradient on only when all its users have added their s
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
@@ -20,8 +20,7 @@ Array = np.ndarray
 _recording: ContextVar[bool] = ContextVar("minigrad_recording", default=True)
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+def no_grad() -> AbstractContextManager[None]:
     """Compute without remembering: inside the block no result requires a gradient. Also works as a decorator.
 
     Example:
@@ -31,8 +30,7 @@ def no_grad() -> Iterator[None]:
         ...     print((w * 2).requires_grad)
         False
     """
-    with set_recording(False):
-        yield
+    return set_recording(False)
 
 
 @contextmanager
@@ -103,17 +101,17 @@ def backward(root: Node, gradient: Array, retain_graph: bool = False) -> None:
     Raises:
         RuntimeError: part of the graph was freed by an earlier `backward`, or a value in it was written over.
     """
-    pending: dict[int, Array] = {id(root): gradient}
-    for node in reversed(topological_order(root)):
-        g = pending.pop(id(node))
-        if node.op is None:
+    order, pending = topological_order(root), {root: gradient}
+    while order:
+        node = order.pop()
+        g, op = pending.pop(node), node.op
+        if op is None:
             accumulate(node, g)
             continue
-        for x, contribution in input_gradients(node.op, g):
-            before = pending.get(id(x))
-            pending[id(x)] = contribution if before is None else before + contribution
+        for x, contribution in input_gradients(op, g):
+            pending[x] = pending[x] + contribution if x in pending else contribution
         if not retain_graph:
-            node.op.release()
+            op.release()
 
 
 def input_gradients(op: ops.Op, g: Array) -> list[tuple[Node, Array]]:
@@ -122,7 +120,7 @@ def input_gradients(op: ops.Op, g: Array) -> list[tuple[Node, Array]]:
     Raises:
         RuntimeError: an input was written in place since forward.
     """
-    found, observed = [], bool(observers.get())
+    found, observed = [], observers.get()
     for position, x in enumerate(op.inputs):
         if not isinstance(x, Node):
             continue
@@ -132,26 +130,27 @@ def input_gradients(op: ops.Op, g: Array) -> list[tuple[Node, Array]]:
                 "its gradients would be wrong: write into a copy instead"
             )
         if x.requires_grad:
-            gradient = _observed_gradient(op, position, g, x.data) if observed else op.gradient(position, g, x.data)
+            vjp, data = op.vjps[position], x.data
+            if vjp is None:
+                raise RuntimeError(f"{op.name}: argument {op.argument_name(position)!r} has no gradient")
+            start = perf_counter() if observed else 0.0
+            gradient = vjp(op, g)
+            if data.shape or type(gradient) is not data.dtype.type:  # a number of the right type fits as it is
+                gradient = op.fit(position, gradient, data)
+            if observed:
+                seconds = perf_counter() - start
+                for observer in observed:
+                    observer.backward(op, position, np.asarray(g), np.asarray(gradient), seconds)
             found.append((x, _own(gradient, g) if x.op is None else gradient))
     return found
 
 
 def _own(gradient: Array, g: Array) -> Array:
     """Return a gradient that a leaf may keep: what an op passes on of g, whole or in part, may go to several inputs."""
-    if not isinstance(g, np.ndarray):  # a number cannot be written to
+    if type(gradient) is not np.ndarray:  # a number cannot be written to
         return gradient
     shared = gradient is g or (gradient.base is not None and np.may_share_memory(gradient, g))
     return np.array(gradient) if shared else gradient
-
-
-def _observed_gradient(op: ops.Op, position: int, g: Array, x: Array) -> Array:
-    start = perf_counter()
-    gradient = op.gradient(position, g, x)
-    seconds = perf_counter() - start
-    for observer in observers.get():
-        observer.backward(op, position, np.asarray(g), np.asarray(gradient), seconds)
-    return gradient
 
 
 def accumulate(leaf: Node, g: Array) -> None:
@@ -170,7 +169,7 @@ def topological_order(root: Node) -> list[Node]:
     Raises:
         RuntimeError: part of the graph was freed by an earlier `backward`.
     """
-    order, seen = [root], {id(root)}
+    order, seen = [root], {root}
     for node in order:  # which grows meanwhile
         op = node.op
         if op is None:
@@ -181,8 +180,8 @@ def topological_order(root: Node) -> list[Node]:
                 "call the first one as backward(retain_graph=True), or compute the result again"
             )
         for x in op.inputs:
-            if isinstance(x, Node) and x.requires_grad and id(x) not in seen:
-                seen.add(id(x))
+            if isinstance(x, Node) and x not in seen and x.requires_grad:
+                seen.add(x)
                 order.append(x)
     order.sort(key=lambda node: 0 if node.op is None else node.op.made)
     return order

@@ -39,7 +39,9 @@ of the result gave zero gradients, and values are those of contiguous arrays.
 """
 
 FLOAT64 = """float64 gradients beside central differences, whose own error is what is seen. Where an op takes complex numbers
-(last column), its gradients agree with the complex step too, to 1e-12.
+(last column), its gradients agree with the complex step too, to 1e-12. An op whose domain says "straight-through" rounds,
+and its true derivative is 0 nearly everywhere: it states another function, whose derivatives its gradients are, and is
+held against the slopes of that one (`tests/ops/straight_through.py`).
 """
 
 FLOAT32 = """float32 results and gradients stay float32. Here the gradients are compared with float64's.

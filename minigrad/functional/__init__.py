@@ -35,6 +35,7 @@ from minigrad.functional.math import (
 )
 from minigrad.functional.peephole import fusion
 from minigrad.functional.penalties import l1_penalty, l2_penalty
+from minigrad.functional.quantize import binary_sign, fake_quantize
 
 __all__ = [
     "abs",
@@ -43,12 +44,14 @@ __all__ = [
     "batch_norm",
     "bce_with_logits",
     "binary_cross_entropy_with_logits",
+    "binary_sign",
     "clip",
     "concatenate",
     "conv2d",
     "cross_entropy",
     "dropout",
     "exp",
+    "fake_quantize",
     "flatten",
     "fusion",
     "gelu",

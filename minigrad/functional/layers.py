@@ -80,25 +80,26 @@ def conv2d(
     x, w, b = as_tensor(input), as_tensor(weight), None if bias is None else as_tensor(bias)
     if x.ndim != 4 or w.ndim != 4:
         raise ValueError(f"conv2d: x must be (N, C, H, W) and w (F, C / groups, KH, KW) {_shapes(x, w)}")
+    (images, channels, height, width), (filters, depth, *window) = x.shape, w.shape
     strides, pads = pair("conv2d", "stride", stride, 1), pair("conv2d", "padding", padding, 0)
     dilations = pair("conv2d", "dilation", dilation, 1)
-    if groups != int(groups) or groups < 1 or w.shape[0] % groups or x.shape[1] % groups:
-        raise ValueError(f"conv2d: groups={groups} does not divide C={x.shape[1]} and F={w.shape[0]} {_shapes(x, w)}")
-    if x.shape[1] != w.shape[1] * groups:
-        raise ValueError(f"conv2d: x has C={x.shape[1]} channels but w expects C={w.shape[1] * groups} {_shapes(x, w)}")
-    size = (x.shape[2] + 2 * pads[0], x.shape[3] + 2 * pads[1])
-    if 0 in w.shape[1:]:
+    if groups != int(groups) or groups < 1 or filters % groups or channels % groups:
+        raise ValueError(f"conv2d: groups={groups} does not divide C={channels} and F={filters} {_shapes(x, w)}")
+    if channels != depth * groups:
+        raise ValueError(f"conv2d: x has C={channels} channels but w expects C={depth * groups} {_shapes(x, w)}")
+    size = (height + 2 * pads[0], width + 2 * pads[1])
+    if depth == 0 or 0 in window:
         raise ValueError(f"conv2d: a filter without elements {_shapes(x, w)}")
-    out_size = output_size(size, w.shape[2:], strides, dilations)
+    out_size = output_size(size, window, strides, dilations)
     if min(out_size) < 1:
         raise ValueError(
-            f"conv2d: a {w.shape[2]}x{w.shape[3]} kernel with dilation {dilations} does not fit into a padded image of "
+            f"conv2d: a {window[0]}x{window[1]} kernel with dilation {dilations} does not fit into a padded image of "
             f"{size[0]}x{size[1]} {_shapes(x, w)}"
         )
     check_bias("conv2d", b, w)
     check_dtypes("conv2d", x, w, b)
     settings = {"stride": strides, "padding": pads, "dilation": dilations, "groups": int(groups)}
-    return peephole.conv2d(x, w, b, (x.shape[0], w.shape[0], *out_size), **settings)
+    return peephole.conv2d(ops.Conv2d, (x, w, b), (images, filters, *out_size), **settings)
 
 
 def _shapes(x: Tensor, w: Tensor) -> str:

@@ -4,7 +4,7 @@ ReLU and pooling together read their input once instead of three times, and need
 has run cannot be merged with the next, so inside `with fusion():` some results wait until somebody looks at them:
 
 - `relu` of a convolution waits. If `max_pool2d` comes for it, both run as one op, `relu_max_pool2d`.
-- `conv2d` waits too where no gradient is recorded. All three then run as one kernel.
+- `conv2d` waits too where no gradient is recorded. All three then run as one kernel (the op's `relu_max_pool2d`).
 
 Anything else that touches a waiting result (another op, `.data`, a forward hook) makes it run first: the values are the same
 either way, bit for bit. What must not happen is that its inputs are written over in the meantime, so this is switched on
@@ -18,9 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import kernels, ops, tape
-from minigrad.ops.conv import output_size
-from minigrad.ops.layout import empty, fill_vectors, innermost_image, outermost
+from minigrad import ops, tape
 from minigrad.tape import Array, Node
 from minigrad.tensor import Tensor, apply
 
@@ -101,11 +99,17 @@ class Waiting(Tensor):
         return len(self.known[0])
 
 
-def conv2d(x: Tensor, w: Tensor, b: Tensor | None, shape: tuple[int, ...], **settings: Any) -> Tensor:
-    """Run a convolution whose arguments were checked, or let it wait if no gradient is recorded."""
+def conv2d(op: type[ops.Op], inputs: tuple[Any, ...], shape: tuple[int, ...], **settings: Any) -> Tensor:
+    """Run a convolution whose arguments were checked, or let it wait if no gradient is recorded.
+
+    Args:
+        op: `ops.Conv2d`, or another one with a `relu_max_pool2d`.
+        inputs: x, which is (N, C, H, W), and the op's others.
+        shape: of the result.
+    """
     if _fusing.get() and not tape.recording() and not tape.observers.get():  # an observer wants to see each op
-        return Waiting(ops.Conv2d, (x, w, b), settings, shape)
-    return apply(ops.Conv2d, x, w, b, **settings)
+        return Waiting(op, inputs, settings, shape)
+    return apply(op, *inputs, **settings)
 
 
 def relu(x: Tensor) -> Tensor:
@@ -122,24 +126,13 @@ def max_pool2d(x: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int],
         return apply(ops.MaxPool2d, x, **settings)
     (source,) = x.call[1]
     if isinstance(source, Waiting) and source.call and padding == (0, 0) and kernel_size[0] * kernel_size[1] == 4:
-        arrays = [None if t is None else t.data for t in source.call[1]]
-        return Tensor(_conv_relu_pool(arrays, kernel_size, stride, **source.call[2]))
+        conv, inputs, conv_settings = source.call
+        arrays = [None if t is None else t.data for t in inputs]
+        return Tensor(conv.relu_max_pool2d(arrays, kernel_size, stride, **conv_settings))
     return apply(ops.ReluMaxPool2d, source, **settings)
 
 
 def _comes_from_conv(x: Tensor) -> bool:
-    return (isinstance(x, Waiting) and x.call is not None) or isinstance(x.op, ops.Conv2d)
-
-
-def _conv_relu_pool(
-    arrays: list[Any], window: Any, step: Any, *, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Array:
-    x, w, b = arrays
-    images = len(x)
-    x = fill_vectors(innermost_image(x, *padding), images)  # (C, H, W, N)
-    size = output_size(output_size(x.shape[1:3], w.shape[2:], stride, dilation), window, step, (1, 1))
-    out = empty((len(w), *size, x.shape[3]), x.dtype)  # (F, OH, OW, N)
-    b = np.zeros(len(w), x.dtype) if b is None else np.ascontiguousarray(b)
-    geometry = (*stride, *dilation, groups, *window, *step)
-    kernels.conv2d_relu_max_pool2d(x, np.ascontiguousarray(w), b, *geometry, out)
-    return outermost(out[..., :images])
+    if isinstance(x, Waiting) and x.call is not None:
+        return x.call[0] is not ops.Relu
+    return isinstance(x.op, ops.Conv2d)

@@ -32,6 +32,22 @@ def matmul_rows(a, b, out):
 
 
 @kernel
+def linear_forward(w, x, b, out):
+    """out = w @ x + b, in blocks of rows of w: each adds its part of b as soon as BLAS is done with it.
+
+    w: (O, I), C-contiguous   x: (I, N), C- or F-contiguous   b: (O,)   out: (O, N), C-contiguous, overwritten
+    """
+    for index in prange(BLOCKS):
+        start, stop = _block(w.shape[0], index)
+        if stop > start:
+            np.dot(w[start:stop], x, out[start:stop])
+            for row in range(start, stop):
+                target = out[row]
+                for n in range(target.size):
+                    target[n] += b[row]
+
+
+@kernel
 def matmul_transposed(a, b, out):
     """out = a.T @ b, in tiles of six rows: BLAS would need a copy of each block of a.T, whose rows are not contiguous.
 

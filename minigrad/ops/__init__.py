@@ -7,6 +7,7 @@ from minigrad.ops.elementwise import Abs, Add, Clip, Divide, Exp, Log, Maximum, 
 from minigrad.ops.linalg import Linear, Matmul
 from minigrad.ops.norm import BatchNorm
 from minigrad.ops.pool import AvgPool2d, MaxPool2d, ReluMaxPool2d
+from minigrad.ops.quantize import BinarySign, FakeQuantize
 from minigrad.ops.reduce import LogSumExp, Max, Sum
 from minigrad.ops.shape import Concatenate, GetItem, Pad, Reshape, Transpose, Watch
 from minigrad.ops.softmax import BceWithLogits, CrossEntropy, LogSoftmax
@@ -18,12 +19,14 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm",
     "BceWithLogits",
+    "BinarySign",
     "Clip",
     "Concatenate",
     "Conv2d",
     "CrossEntropy",
     "Divide",
     "Exp",
+    "FakeQuantize",
     "Gelu",
     "GetItem",
     "LeakyRelu",

@@ -21,6 +21,7 @@ Defining the class adds a row to `TABLE`; a row without a gradient check fails t
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,13 @@ Array = np.ndarray
 
 TABLE: dict[str, type["Op"]] = {}
 """Every op by name."""
+
+
+class EachArray(tuple[Callable[..., Any], ...]):
+    """The only VJP of an op of any number of arrays, told at each position which array is meant."""
+
+    def __getitem__(self, position: Any) -> Any:
+        return partial(super().__getitem__(0), position=position)
 
 
 class Op:
@@ -79,7 +87,8 @@ class Op:
         parameters = list(inspect.signature(cls.forward).parameters.values())[1:]
         cls.arguments = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL))
         cls.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        cls.vjps = tuple(getattr(cls, f"vjp_{argument}", None) for argument in cls.arguments)
+        vjps: list[Any] = [getattr(cls, f"vjp_{argument}", None) for argument in cls.arguments]
+        cls.vjps = EachArray(vjps) if cls.variadic else tuple(vjps)
         unknown = {n for n in vars(cls) if n.startswith("vjp_")} - {f"vjp_{a}" for a in cls.arguments}
         if unknown or not any(cls.vjps):
             raise TypeError(f"op {name!r}: {sorted(unknown) or 'no VJP'} does not match arguments {cls.arguments}")
@@ -91,17 +100,13 @@ class Op:
         """Name argument number `position`: "x", or "arrays[1]" in an op of any number of arrays."""
         return f"{self.arguments[0]}[{position}]" if self.variadic else self.arguments[position]
 
-    def gradient(self, position: int, g: Array, x: Array) -> Array:
-        """Return the gradient of argument number `position`, whose value was x, in x's shape and dtype.
+    def fit(self, position: int, gradient: Any, x: Array) -> Array:
+        """Return what a VJP gave for argument number `position`, whose value was x, in x's shape and dtype.
 
         Raises:
-            RuntimeError: the op's VJP returned another shape: a mistake in the op, not in its use.
+            RuntimeError: it has another shape: a mistake in the op, not in its use.
         """
-        vjp = self.vjps[0 if self.variadic else position]
-        if vjp is None:
-            raise RuntimeError(f"{self.name}: argument {self.argument_name(position)!r} has no gradient")
-        gradient = vjp(self, g, position) if self.variadic else vjp(self, g)
-        gradient = gradient if hasattr(gradient, "dtype") else np.asarray(gradient)
+        gradient = np.asarray(gradient)
         if gradient.shape != x.shape:
             gradient = unbroadcast(gradient, x.shape) if self.broadcasts else gradient
             if gradient.shape != x.shape:
@@ -113,7 +118,7 @@ class Op:
 
     def release(self) -> None:
         """Forget what forward kept, and the inputs; the memory can go."""
-        vars(self).clear()
+        del self.__dict__
         self.released = True
 
 

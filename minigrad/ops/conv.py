@@ -24,8 +24,19 @@ class Conv2d(
         images = x.shape[0]
         wide_x = fill_vectors(self.x, out_w * images if stride[1] == 1 else images)
         out = empty((w.shape[0], out_h, out_w, wide_x.shape[3]), x.dtype)  # (F, OH, OW, N)
-        b = np.zeros(w.shape[0], x.dtype) if b is None else np.ascontiguousarray(b)
-        kernels.conv2d_forward(wide_x, self.w, b, *self.geometry, out)
+        kernels.conv2d_forward(wide_x, self.w, _bias(b, len(w), x.dtype), *self.geometry, out)
+        return outermost(out[..., :images])
+
+    @staticmethod
+    def relu_max_pool2d(arrays, window, step, *, stride, padding, dilation, groups):
+        """max_pool2d(relu(conv2d(...))) of arrays x, w and b, for windows of four places, without gradient."""
+        x, w, b = arrays
+        images = len(x)
+        x = fill_vectors(innermost_image(x, *padding), images)  # (C, H, W, N)
+        size = output_size(output_size(x.shape[1:3], w.shape[2:], stride, dilation), window, step, (1, 1))
+        out = empty((len(w), *size, x.shape[3]), x.dtype)  # (F, OH, OW, N)
+        geometry = (*stride, *dilation, groups, *window, *step)
+        kernels.conv2d_relu_max_pool2d(x, np.ascontiguousarray(w), _bias(b, len(w), x.dtype), *geometry, out)
         return outermost(out[..., :images])
 
     def vjp_x(self, g):
@@ -55,6 +66,10 @@ class Conv2d(
         if self.laid_out is None or self.laid_out[0] is not g:
             self.laid_out = g, innermost(g)
         return self.laid_out[1]
+
+
+def _bias(b, filters, dtype):
+    return np.zeros(filters, dtype) if b is None else np.ascontiguousarray(b)
 
 
 def output_size(size, kernel, stride, dilation):

@@ -5,6 +5,7 @@ Kernels want the images of a batch next to each other in memory. An array of sha
 """
 
 import math
+from ctypes import addressof, c_char
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> Array:
         0
     """
     memory = np.empty(math.prod(shape) * dtype.itemsize + LINE, np.uint8)
-    return np.ndarray(shape, dtype, memory, -memory.ctypes.data % LINE)
+    address = addressof(c_char.from_buffer(memory.data))  # `memory.ctypes.data` takes five times as long
+    return np.ndarray(shape, dtype, memory, -address % LINE)
 
 
 def innermost(x: Array) -> Array:

@@ -90,6 +90,15 @@ def test_a_large_window_is_not_merged(rng):
     assert out.op.name == "max_pool2d"
 
 
+def test_relu_of_relu_does_not_wait_for_a_convolution(rng):
+    x, w, b = arrays(rng, 2, np.float32)
+    results = []
+    for on in (True, False):
+        with F.fusion(on), no_grad():
+            results.append(F.max_pool2d(F.relu(F.relu(F.conv2d(x, w, b))), 2).data)
+    np.testing.assert_array_equal(*results)
+
+
 def test_a_waiting_result_used_twice_gets_both_gradients(rng):
     x, w, b = arrays(rng, 3, np.float64)
     grads = []

@@ -81,6 +81,11 @@ def matmul_rows(draw):
     return [numbers(draw, m, k), b, np.full((m, p), np.nan)]
 
 
+def linear_forward(draw):
+    w, x, out = matmul_rows(draw)
+    return [w, x, numbers(draw, len(w)), out]
+
+
 def matmul_transposed(draw):
     m, k, p = draw(SIZES), draw(st.integers(1, 9)), draw(SIZES)
     return [numbers(draw, k, m), numbers(draw, k, p), np.full((m, p), np.nan)]
@@ -122,6 +127,7 @@ ARGUMENTS = {
         conv2d_grad_input,
         conv2d_grad_weight,
         gather_batch,
+        linear_forward,
         matmul_rows,
         matmul_transposed,
         conv2d_relu_max_pool2d,

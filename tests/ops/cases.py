@@ -49,6 +49,14 @@ def batch_innermost(x):
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
 
 
+def off_grid(scale, *shape):
+    """Values a quarter of a step or less from a multiple of scale, most of them within 6 steps, none of them a tie."""
+    return scale * (_rng.integers(-8, 9, shape) + _rng.uniform(-0.25, 0.25, shape))
+
+
+_steps = positive(3, 4)
+
+
 CASES: dict[str, list[Case]] = {
     "add": [
         Case((normal(3, 4), normal(3, 4))),
@@ -85,6 +93,13 @@ CASES: dict[str, list[Case]] = {
         Case((_rng.random((3, 4)) < 0.5, normal(3, 4), normal(3, 4))),
         Case((np.array([[True], [False]]), normal(3), normal())),
     ],
+    "fake_quantize": [
+        Case((off_grid(_steps, 3, 4), _steps, _rng.integers(-2, 3, (3, 4))), {"low": -5, "high": 4}),
+        Case((off_grid(_steps[:, :1], 3, 4), _steps[:, :1], np.array([[1], [0], [-2]])), {"low": -4, "high": 3}),
+        Case((off_grid(0.3, 2, 3), np.array(0.3), np.array(0)), {"low": -7, "high": 7}),
+        Case((off_grid(0.3, 5), np.array(0.3), np.array(-8)), {"low": -8, "high": -2, "grad_factor": 0.5}),
+    ],
+    "binary_sign": [Case((distinct(4, 11),))],
     "relu6": [Case((10 * distinct(4, 3),))],
     "leaky_relu": [Case((distinct(4, 3),)), Case((distinct(4, 3),), {"slope": 0.3})],
     "sigmoid": [Case((normal(3, 4),)), Case((40 * normal(4),))],

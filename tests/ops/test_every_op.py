@@ -8,6 +8,7 @@ from minigrad.ops import TABLE, Op, unbroadcast
 from minigrad.ops.activation import SMALL
 from minigrad.tensor import Tensor, apply
 from tests.ops.cases import CASES, ENGINE, batch_innermost
+from tests.ops.straight_through import straight_through
 
 ROWS = [pytest.param(name, case, id=f"{name} {case}") for name, cases in CASES.items() for case in cases]
 
@@ -19,7 +20,8 @@ def test_every_op_has_cases_and_every_case_an_op():
 
 @pytest.mark.parametrize(("name", "case"), ROWS)
 def test_gradient_matches_finite_differences(name, case):
-    assert gradcheck(lambda *inputs: apply(TABLE[name], *inputs, **case.settings), case.inputs)
+    fn = straight_through(name, case, lambda *inputs: apply(TABLE[name], *inputs, **case.settings))
+    assert gradcheck(fn, case.inputs)
 
 
 @pytest.mark.parametrize(("name", "case"), ROWS)
