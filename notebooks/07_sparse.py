@@ -206,7 +206,7 @@ assert calls["fma"] * lanes(x) == fc1.data.size * 64, "Each weight multiplies 64
 
 # %% [markdown]
 # Here is why a batch matters: one weight, one column number, and then 64 multiply-adds on neighbouring numbers. To look
-# on, put `breakpoint()` into `csr_matmul` in `compression/sparse/kernels.py` and call it inside `use("python")`.
+# on, put `breakpoint()` into `csr_matmul` in `compression/sparse/kernels/products.py` and call it inside `use("python")`.
 #
 # **In short.** The work of a sparse product is $z \cdot P$ multiply-adds for $P$ images, in place of $r \cdot c \cdot P$.
 #
@@ -429,8 +429,8 @@ display(figure)
 # you have the speed-up of section 4.
 #
 # With 64 images, one load of a weight feeds a whole run of neighbouring images, and the speed is near that of the dense
-# product. With one image there is no run: what is left is one multiply-add after each jump. A block of 4×4 brings four
-# neighbours back, and whole rows and columns bring everything back.
+# product. With one image there is no run: what is left is one multiply-add after each jump, and the best that a kernel
+# can do is to gather several such numbers at once. Whole rows and columns bring the neighbours back.
 #
 # **In short.** Speed-up = work saved × speed kept. Unstructured zeros save the most work at equal accuracy and keep the
 # least speed; structured zeros the other way round.
@@ -450,11 +450,11 @@ display(figure)
 # **You need.** Sections 4 and 5.
 #
 # **The idea.** Nobody needs to guess: `plan` runs the model dense and in each format, takes the time of each layer where
-# it stands, and picks. In the end the whole model must not be slower than the dense one; otherwise layers become dense
-# again.
+# it stands, and picks. In the end the whole model must be faster than the dense one, by 2 %; otherwise layers become
+# dense again.
 #
 # **The formula.** For layer $\ell$ and format $f$: choose $\arg\min_f t_{\ell, f}$, but dense unless $f$ is faster by
-# 2 %.
+# 4 %: less can be chance.
 #
 # **Predict.** Batch 64. `conv1` has 22 of 150 weights left, `fc3` 168 of 840, and `fc1`, the largest, 7,680 of 30,720.
 # Which of the five layers stay dense?
@@ -469,8 +469,8 @@ assert list(by_batch[64].choices) == ["conv1", "conv2", "fc1", "fc2", "fc3"], (
 )
 
 # %% [markdown]
-# A dense convolution runs together with its ReLU and pooling as one kernel; a sparse one does not yet. So the planner
-# times a layer *with what follows it*.
+# A convolution, dense or sparse, runs together with its ReLU and pooling as one kernel. So the planner times a layer
+# *with what follows it*.
 #
 # **Predict.** And for a batch of one? Think of section 5.
 

@@ -1,6 +1,6 @@
 """LeNets: as the pruning article's code has it, and the two networks that papers on pruning compare by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,15 @@ LENET_CHECKPOINT = Path(str(resources.files("minigrad.checkpoints"))) / "lenet.s
 
 LENET_WIDTHS = (6, 16, 120, 84)
 """Outputs of the article's conv1, conv2, fc1 and fc2."""
+
+
+def _dropout(rate: float) -> Callable[[Tensor], Tensor]:
+    """Return a layer, or a function, which is no module, if there is nothing to drop."""
+    return nn.Dropout(rate) if rate else _unchanged
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
 
 
 class LeNet(nn.Module):
@@ -45,8 +54,8 @@ class LeNet(nn.Module):
         self.conv1 = nn.Conv2d(in_channels=1, out_channels=c1, kernel_size=5)
         self.conv2 = nn.Conv2d(in_channels=c1, out_channels=c2, kernel_size=5)
         self.maxpool = nn.MaxPool2d(kernel_size=2, stride=2)
-        self.fc1, self.dropout1 = nn.Linear(in_features=c2 * 4 * 4, out_features=f1), nn.Dropout(dropout)
-        self.fc2, self.dropout2 = nn.Linear(in_features=f1, out_features=f2), nn.Dropout(dropout)
+        self.fc1, self.dropout1 = nn.Linear(in_features=c2 * 4 * 4, out_features=f1), _dropout(dropout)
+        self.fc2, self.dropout2 = nn.Linear(in_features=f1, out_features=f2), _dropout(dropout)
         self.fc3 = nn.Linear(in_features=f2, out_features=num_classes)
 
     def forward(self, x: Any) -> Tensor:
@@ -90,8 +99,8 @@ class LeNet300100(nn.Module):
     """
 
     def __init__(self, dropout: float = 0.0):
-        self.fc1, self.dropout1 = nn.Linear(784, 300), nn.Dropout(dropout)
-        self.fc2, self.dropout2 = nn.Linear(300, 100), nn.Dropout(dropout)
+        self.fc1, self.dropout1 = nn.Linear(784, 300), _dropout(dropout)
+        self.fc2, self.dropout2 = nn.Linear(300, 100), _dropout(dropout)
         self.fc3 = nn.Linear(100, 10)
 
     def forward(self, x: Any) -> Tensor:
@@ -123,7 +132,7 @@ class CaffeLeNet(nn.Module):
     def __init__(self, dropout: float = 0.0):
         self.conv1, self.conv2 = nn.Conv2d(1, 20, kernel_size=5), nn.Conv2d(20, 50, kernel_size=5)
         self.maxpool = nn.MaxPool2d(kernel_size=2, stride=2)
-        self.fc1, self.dropout = nn.Linear(50 * 4 * 4, 500), nn.Dropout(dropout)
+        self.fc1, self.dropout = nn.Linear(50 * 4 * 4, 500), _dropout(dropout)
         self.fc2 = nn.Linear(500, 10)
 
     def forward(self, x: Any) -> Tensor:

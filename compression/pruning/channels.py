@@ -155,6 +155,7 @@ class _Tracer:
     obstacles: dict[int, str] = field(default_factory=dict)
 
     def run(self, x: Tensor, out: Tensor) -> Channels:
+        """Follow the tape from the input to the result."""
         self.owners = {
             id(part): (path, module, name)
             for path, module in self.model.named_modules()

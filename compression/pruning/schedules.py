@@ -203,6 +203,7 @@ def gradual(
     pruned, number, done = trained, 0, 0
 
     def after_step(current: Module) -> None:
+        """Prune if it is time, and re-apply all masks so far."""
         nonlocal pruner, choice, pruned, number, done
         done += 1
         since = done - begin

@@ -113,7 +113,12 @@ class CSRMatrix(SparseMatrix):
     def product(self, values: Array, x: Array, b: Array | None = None) -> Array:
         """A: (M, K), x: (K, P), b: (M,) -> (M, P)"""
         out = np.empty((self.shape[0], x.shape[1]), x.dtype)
-        kernels.csr_matmul(self.indptr, self.indices, values, x, bias_or_zeros(b, self.shape[0], x.dtype), out)
+        arrays = self.indptr, self.indices, values
+        b = bias_or_zeros(b, self.shape[0], x.dtype)
+        if x.shape[1] == 1:
+            kernels.csr_matvec(*arrays, x.reshape(-1), b, out.reshape(-1))
+        else:
+            kernels.csr_matmul(*arrays, x, b, out)
         return out
 
 

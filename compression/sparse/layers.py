@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad import nn
+from minigrad.functional import peephole
 from minigrad.functional.checks import check_dtypes
 from minigrad.nn.module import Buffer
 from minigrad.ops.conv import output_size
@@ -180,14 +181,16 @@ class SparseConv2d(SparseLayer):
                 "is the axis of channels missing?"
             )
         size = (x.shape[2] + 2 * self.padding[0], x.shape[3] + 2 * self.padding[1])
-        if min(output_size(size, self.kernel_size, self.stride, self.dilation)) < 1:
+        out_size = output_size(size, self.kernel_size, self.stride, self.dilation)
+        if min(out_size) < 1:
             raise ValueError(
                 f"SparseConv2d: a {self.kernel_size[0]}x{self.kernel_size[1]} kernel with dilation {self.dilation} does "
                 f"not fit into a padded image of {size[0]}x{size[1]} (x: {x.shape})"
             )
         settings: dict[str, Any] = {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
         settings |= {"dilation": self.dilation, "groups": self.groups, "matrix": structure}
-        return apply(SparseConv2dOp, x, self.values, self.bias, **settings)
+        shape = (len(x), self.out_channels, *out_size)
+        return peephole.conv2d(SparseConv2dOp, (x, self.values, self.bias), shape, **settings)
 
     def extra_repr(self) -> str:
         """Channels, geometry and sparsity, for `repr`."""

@@ -5,9 +5,9 @@ import numpy as np
 from minigrad import kernels as dense_kernels
 from minigrad.ops.base import Op
 from minigrad.ops.conv import output_size
-from minigrad.ops.layout import crop_image, innermost, innermost_image, outermost
+from minigrad.ops.layout import crop_image, empty, innermost, innermost_image, outermost
 
-from . import conv_kernels
+from . import kernels
 from .matrix import bias_or_zeros
 
 
@@ -56,23 +56,36 @@ class SparseConv2dOp(
         self.geometry = (*kernel_size, *stride, *dilation, groups)
         self.x = innermost_image(x, *padding)  # (C, H, W, N)
         out_h, out_w = output_size(self.x.shape[1:3], kernel_size, stride, dilation)
-        out = np.empty((matrix.shape[0], out_h, out_w, x.shape[0]), x.dtype)  # (F, OH, OW, N)
+        out = empty((matrix.shape[0], out_h, out_w, x.shape[0]), x.dtype)  # (F, OH, OW, N)
         indptr, indices, order = matrix.entries
         own = self.values if matrix.in_order else self.values[order]
-        conv_kernels.csr_conv2d(indptr, indices, own, self.x, bias_or_zeros(b, len(out), x.dtype), self.geometry, out)
+        kernels.csr_conv2d(indptr, indices, own, self.x, bias_or_zeros(b, len(out), x.dtype), self.geometry, out)
+        return outermost(out)
+
+    @staticmethod
+    def relu_max_pool2d(arrays, window, step, *, matrix, kernel_size, stride, padding, dilation, groups):
+        """max_pool2d(relu(...)) of a convolution of x with values and b, without gradient (see `functional/peephole.py`)."""
+        x, values, b = arrays
+        x, images = innermost_image(x, *padding), len(x)  # (C, H, W, N)
+        size = output_size(output_size(x.shape[1:3], kernel_size, stride, dilation), window, step, (1, 1))
+        out = empty((matrix.shape[0], *size, images), x.dtype)  # (F, OH, OW, N)
+        indptr, indices, order = matrix.entries
+        own = np.ascontiguousarray(values) if matrix.in_order else values[order]
+        b, geometry = bias_or_zeros(b, len(out), x.dtype), (*kernel_size, *stride, *dilation, groups)
+        kernels.csr_conv2d_relu_max_pool2d(indptr, indices, own, x, b, geometry, (*window, *step), out)
         return outermost(out)
 
     def vjp_x(self, g):
         # g: (F, OH, OW, N)   A.T: (taps, F)   -> (C, H, W, N)
         grad_x = np.empty_like(self.x)
         structure = self.matrix.transposed_entries
-        conv_kernels.csr_conv2d_grad_input(*structure, self.values, innermost(g), self.geometry, grad_x)
+        kernels.csr_conv2d_grad_input(*structure, self.values, innermost(g), self.geometry, grad_x)
         return outermost(crop_image(grad_x, *self.padding))
 
     def vjp_values(self, g):
         # x: (C, H, W, N)   g: (F, OH, OW, N)   -> (V,)
         grad_values = np.zeros(self.values.size, g.dtype)
-        conv_kernels.csr_conv2d_grad_values(*self.matrix.entries, self.x, innermost(g), self.geometry, grad_values)
+        kernels.csr_conv2d_grad_values(*self.matrix.entries, self.x, innermost(g), self.geometry, grad_values)
         return grad_values
 
     def vjp_b(self, g):

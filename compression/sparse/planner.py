@@ -18,8 +18,11 @@ from .timing import Clock, Laps, race
 PLANNED = ("csr", "bitmask", "block")
 """Formats with kernels of their own: "csr8" computes as CSR, and "csr16" by the same kernel."""
 
-MARGIN = 0.02
-"""A format must be faster than dense by this share. Of formats that differ by less, the smallest is taken."""
+CLEARLY = 0.04
+"""A layer's fastest format must be faster than dense by this share: less can be chance, and is gone in the next run."""
+
+TIE = 0.02
+"""Of formats whose times differ by less, the smallest is taken. A model that gains less as a whole is not worth its plan."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,8 @@ def plan(
     """Measure every layer of a model dense and in each format, and choose the fastest.
 
     The model runs whole, as `evaluate` runs it, so that each layer is timed in its place: with the layout of its input,
-    and, where a dense convolution runs as one with its ReLU and pooling, with these. In the end the whole model must not
-    take longer than the dense one; layers whose gain does not show there are dense again, the smallest gain first.
+    and, where a convolution runs as one with its ReLU and pooling, with these. In the end the whole model must be faster
+    than the dense one; layers whose gain does not show there are dense again, the smallest gain first.
 
     Args:
         model: pruned and dense; it stays as it is. The layers in question are those that `to_sparse` converts.
@@ -128,7 +131,7 @@ def plan(
     while True:
         whole = measure_whole({"dense": model, "planned": to_sparse(model, choices)}, x, seconds / 2, clock)
         sparse = [name for name, choice in choices.items() if choice != "dense"]
-        if not sparse or whole["planned"] <= whole["dense"]:
+        if not sparse or whole["planned"] <= (1 - TIE) * whole["dense"]:
             break
         weakest = min(sparse, key=lambda name: measured[name]["dense"] - measured[name][choices[name]])
         reasons[weakest] += ", but the whole model did not gain by it: kept dense"
@@ -174,18 +177,20 @@ def compare_forced(
 
 
 def choose(seconds: Mapping[str, float], weight: Array) -> str:
-    """Return the fastest format, or "dense".
+    """Return the fastest format, or "dense" where none is clearly faster.
 
     Example:
         >>> choose({"dense": 10e-6, "csr": 9e-6, "bitmask": 9.1e-6}, np.eye(64, dtype=np.float32))
         'bitmask'
-        >>> choose({"dense": 10e-6, "csr": 9.9e-6}, np.eye(64, dtype=np.float32))
+        >>> choose({"dense": 10e-6, "csr": 9.7e-6}, np.eye(64, dtype=np.float32))
         'dense'
     """
     sparse = {name: time for name, time in seconds.items() if name != "dense"}
-    near = [name for name, time in sparse.items() if time <= (1 + MARGIN) * min(sparse.values())]
-    best = min(near, key=lambda name: encode(weight, name).nbytes)
-    return best if sparse[best] <= (1 - MARGIN) * seconds["dense"] else "dense"
+    fastest = min(sparse.values())
+    if fastest > (1 - CLEARLY) * seconds["dense"]:
+        return "dense"
+    near = [name for name, time in sparse.items() if time <= (1 + TIE) * fastest]
+    return min(near, key=lambda name: encode(weight, name).nbytes)
 
 
 def explain(name: str, choice: str, seconds: Mapping[str, float], weight: Array, batch: int) -> str:

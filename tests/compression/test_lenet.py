@@ -1,5 +1,7 @@
 """LeNet in other widths, and the two networks that papers prune."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,19 @@ def test_the_layers_are_the_papers(model, layers, weights, rng):
     np.testing.assert_array_equal(network(x).data, same_parameters(network, nn.Sequential(*layers))(x).data)
     assert sum(p.size for p in network.parameters() if p.ndim > 1) == weights
     assert network(x).dtype == np.float32
+
+
+@pytest.mark.parametrize("model", [LeNet, LeNet300100, CaffeLeNet])
+def test_there_is_no_dropout_without_a_rate(model, rng):
+    plain, dropping = model(), model(dropout=0.5)
+    assert not [path for path, _ in plain.named_modules() if "dropout" in path]
+    plain.load_state_dict(dropping.state_dict())  # a checkpoint has no word of dropout
+    x = rng.normal(size=(2, 1, 28, 28)).astype(np.float32)
+    np.testing.assert_array_equal(plain(x).data, dropping.eval()(x).data)
+    np.testing.assert_array_equal(copy.deepcopy(plain)(x).data, plain(x).data)
+    for wrong in (-0.1, float("nan")):
+        with pytest.raises(ValueError, match=rf"Dropout: p is {wrong}, expected 0 to 1"):
+            model(dropout=wrong)
 
 
 @pytest.mark.parametrize("model", [LeNet300100, CaffeLeNet])

@@ -44,9 +44,9 @@ def _in(file: str, **mistakes: tuple[str, str]) -> list[Mutant]:
 MUTANTS = [
     *_in(
         "tape.py",
-        assign_for_add_between=("contribution if before is None else before + contribution", "contribution"),
+        assign_for_add_between=("pending[x] + contribution if x in pending else contribution", "contribution"),
         assign_for_add_at_a_leaf=("np.asarray(leaf.grad + g)", "np.asarray(g)"),
-        inputs_before_their_users=("reversed(topological_order(root))", "topological_order(root)"),
+        inputs_before_their_users=("node = order.pop()", "node = order.pop(0)"),
         leaf_keeps_memory_of_others=("np.array(gradient) if shared else gradient", "gradient"),
         leaf_keeps_what_cannot_be_written=(
             "isinstance(g, np.ndarray) and g.flags.writeable",
@@ -54,7 +54,7 @@ MUTANTS = [
         ),
         leaf_keeps_a_view_of_others=("gradient is g or (gradient.base", "gradient is g and (gradient.base"),
         order_in_which_they_were_found=("0 if node.op is None else node.op.made", "0"),
-        graph_is_not_freed=("node.op.release()", "pass"),
+        graph_is_not_freed=("op.release()", "pass"),
         writes_go_unnoticed=("x.written > op.made", "x.written < op.made"),
     ),
     *_in(

@@ -94,7 +94,7 @@ LABORATORY = {
         "block_beyond_the_edge": ("if (filled & outside).any():", "if False:"),
         "block_entries_in_the_order_of_blocks": ("places[np.lexsort((columns[filled], rows[filled]))]", "places"),
     },
-    "compression/sparse/kernels.py": {
+    "compression/sparse/kernels/products.py": {
         "csr_product_without_bias": (
             "        out[row * columns : (row + 1) * columns] = b[row]",
             "        out[row * columns : (row + 1) * columns] = 0",
@@ -106,19 +106,30 @@ LABORATORY = {
         ),
         "block_columns_left_over": ("if wide < columns:", "if wide == 0:"),
     },
-    "compression/sparse/runs.py": {
+    "compression/sparse/kernels/one_column.py": {
+        "one_column_without_bias": ("total = b[row]", "total = 0 * b[row]"),
+        "one_column_without_its_last_row": ("out, 0, out.size)", "out, 0, out.size - 1)"),
+        "one_column_shares_drop_a_row": ("share(indptr, task + 1, TASKS)", "share(indptr, task + 1, TASKS) - 1"),
+    },
+    "compression/sparse/kernels/runs.py": {
         "last_share_drops_a_row": (
             "return len(indptr) - 1 if index == count",
             "return len(indptr) - 2 if index == count",
         ),
         "run_shorter_than_a_vector_left_out": ("if whole < length:", "if whole < 0:"),
     },
-    "compression/sparse/conv_kernels.py": {
+    "compression/sparse/kernels/conv.py": {
         "sparse_conv_dilation_dropped": ("i * dilation_h * row + j * dilation_w * images", "i * row + j * images"),
         "sparse_conv_reads_the_first_group": (
             "at = f // (filters // groups) * (len(x) // groups) * plane + oh * stride_h * row",
             "at = oh * stride_h * row",
         ),
+        "sparse_pool_without_relu": ("best = splat(rows.dtype.type(0))", "best = load(rows, at + m)"),
+        "sparse_pool_sees_the_first_row_twice": ("_row(x_flat, at + i * stride_h * row,", "_row(x_flat, at,"),
+    },
+    "compression/sparse/planner.py": {
+        "gains_by_chance": ("if fastest > (1 - CLEARLY) * seconds", "if fastest > seconds"),
+        "the_whole_model_is_not_asked": ('whole["planned"] <= (1 - TIE) * whole["dense"]', "whole"),
     },
     "compression/sparse/ops.py": {
         "sparse_bias_gradient_missing": ("dense_kernels.sum_rows(innermost(g), grad_b)", "grad_b[:] = 0"),

@@ -24,9 +24,7 @@ def test_the_copy_computes_the_same_and_the_model_is_left_alone(format, pruned, 
         "conv2": "SparseConv2d",
         "maxpool": "MaxPool2d",
         "fc1": "SparseLinear",
-        "dropout1": "Dropout",
         "fc2": "SparseLinear",
-        "dropout2": "Dropout",
         "fc3": "SparseLinear",
     }
     x = rng.normal(size=(7, 1, 28, 28)).astype(np.float32)

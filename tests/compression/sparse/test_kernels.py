@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.compression.sparse import CSRMatrix, encode
-from minigrad.compression.sparse import kernels as sparse_kernels
+from minigrad.compression.sparse.kernels import one_column, products
+from minigrad.compression.sparse.kernels.runs import share
 from minigrad.ops.conv import output_size
 from tests.compression.sparse.sparse_cases import sparse_array
 
@@ -27,6 +28,13 @@ def csr_matmul(draw):
     a, p = CSRMatrix.from_dense(w), draw(COLUMNS)
     x, b = rng.normal(size=(w.shape[1], p)), rng.normal(size=len(w))
     return [a.indptr, a.indices, a.data, x, b, np.full((len(w), p), np.nan)], w @ x + b[:, None]
+
+
+def csr_matvec(draw):
+    w, rng = matrix(draw, *draw(st.sampled_from([(), (), (300, 211)])))  # the large one on several threads
+    a = CSRMatrix.from_dense(w, index_dtype=draw(st.sampled_from([np.int16, np.int32])))
+    x, b = rng.normal(size=w.shape[1]), rng.normal(size=len(w))
+    return [a.indptr, a.indices, a.data, x, b, np.full(len(w), np.nan)], w @ x + b
 
 
 def csr_matmul_transposed(draw):
@@ -110,6 +118,16 @@ def csr_conv2d(draw):
     return [a.indptr, a.indices, a.data, x, b, geometry, np.full(g.shape, np.nan)], expected
 
 
+def csr_conv2d_relu_max_pool2d(draw):
+    (indptr, indices, data, x, b, geometry, whole), conv = csr_conv2d(draw)
+    pool_h, pool_w = (draw(st.integers(1, size)) for size in whole.shape[1:3])
+    step_h, step_w = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    pooled = np.lib.stride_tricks.sliding_window_view(np.maximum(conv, 0), (pool_h, pool_w), (1, 2)).max((-2, -1))
+    pooled = pooled[:, ::step_h, ::step_w]
+    window = (pool_h, pool_w, step_h, step_w)
+    return [indptr, indices, data, x, b, geometry, window, np.full(pooled.shape, np.nan)], pooled
+
+
 def csr_conv2d_grad_values(draw):
     a, x, g, _, geometry = convolution(draw)
     grad = np.zeros(a.shape)
@@ -136,9 +154,11 @@ ARGUMENTS = {
         csr_conv2d,
         csr_conv2d_grad_input,
         csr_conv2d_grad_values,
+        csr_conv2d_relu_max_pool2d,
         csr_matmul,
         csr_matmul_int8,
         csr_matmul_transposed,
+        csr_matvec,
         csr_sampled,
     )
 }
@@ -171,7 +191,8 @@ def test_twins_agree_with_each_other_and_with_numpy(name, data):
 @given(data=st.data())
 def test_csr_times_dense_equals_scipy_in_float32(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 1_000)))
-    rows, columns, p = data.draw(st.integers(1, 200)), data.draw(st.integers(1, 300)), data.draw(st.integers(1, 150))
+    rows, columns = data.draw(st.integers(1, 200)), data.draw(st.integers(1, 300))
+    p = data.draw(st.just(1) | st.integers(1, 150))
     w = sparse_array(rng, (rows, columns), data.draw(st.sampled_from([0.1, 0.75, 0.99])), np.float32)
     x = rng.normal(size=(columns, p)).astype(np.float32)
     out = CSRMatrix.from_dense(w) @ x
@@ -179,10 +200,12 @@ def test_csr_times_dense_equals_scipy_in_float32(data):
     np.testing.assert_allclose(out, scipy.sparse.csr_array(w) @ x, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("rows", [64, 400])  # below and above what one thread does alone
 @pytest.mark.parametrize("offset", [0, 4, 16, 60])
-def test_results_do_not_depend_on_where_x_lies(offset, rng):
+def test_results_do_not_depend_on_where_x_lies(offset, rows, rng):
     """Where x begins inside a cache line, dense enough products copy it first."""
-    w = sparse_array(rng, (64, 48), 0.2, np.float32)
+    w = sparse_array(rng, (rows, 48), 0.2, np.float32)
+    assert (np.count_nonzero(w) * 64 > products.SERIAL) == (rows == 400)
     buffer = np.empty(48 * 64 * 4 + 128, np.uint8)
     start = -buffer.ctypes.data % 64 + offset
     x = buffer[start : start + 48 * 64 * 4].view(np.float32).reshape(48, 64)
@@ -191,10 +214,10 @@ def test_results_do_not_depend_on_where_x_lies(offset, rng):
 
 
 def test_nan_and_infinity_come_through():
-    a = CSRMatrix.from_dense(np.array([[np.nan, 0.0], [0.0, 2.0]]))
+    a, x = CSRMatrix.from_dense(np.array([[np.nan, 0.0], [0.0, 2.0]])), np.array([[1.0, np.inf], [np.inf, np.nan]])
     with np.errstate(invalid="ignore"):
-        out = a @ np.array([[1.0, np.inf], [np.inf, np.nan]])
-    np.testing.assert_array_equal(out, [[np.nan, np.nan], [np.inf, np.nan]])
+        np.testing.assert_array_equal(a @ x, [[np.nan, np.nan], [np.inf, np.nan]])
+        np.testing.assert_array_equal(a @ x[:, :1], [[np.nan], [np.inf]])
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5, 300])
@@ -202,17 +225,19 @@ def test_nan_and_infinity_come_through():
 def test_shares_cover_each_row_once(rows, tasks, rng):
     counts = rng.integers(0, 5, rows) * (rng.random(rows) < 0.5)  # many rows are empty, first and last among them
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    bounds = [int(sparse_kernels.share(indptr, task, tasks)) for task in range(tasks + 1)]
+    bounds = [int(share(indptr, task, tasks)) for task in range(tasks + 1)]
     assert bounds[0] == 0
     assert bounds[-1] == rows
     assert bounds == sorted(bounds)
 
 
 @pytest.mark.skipif(kernels.threads.MOST_THREADS < 2, reason="needs two threads")
+@pytest.mark.parametrize("columns", [1, 70])
 @pytest.mark.parametrize("format", ["csr", "bitmask", "block"])
-def test_sparse_products_have_the_same_bits_on_any_number_of_threads(format, rng):
-    w, x = sparse_array(rng, (130, 90), 0.5, np.float32), rng.normal(size=(90, 70)).astype(np.float32)
-    a, g, results = encode(w, format), rng.normal(size=(130, 70)).astype(np.float32), []
+def test_sparse_products_have_the_same_bits_on_any_number_of_threads(format, columns, rng):
+    w, x = sparse_array(rng, (230, 190), 0.5, np.float32), rng.normal(size=(190, columns)).astype(np.float32)
+    a, g, results = encode(w, format), rng.normal(size=(230, columns)).astype(np.float32), []
+    assert a.count > one_column.SERIAL
     before = kernels.get_num_threads()
     for count in (1, 2):
         kernels.set_num_threads(count)

@@ -8,8 +8,9 @@ import pytest
 
 import minigrad
 from minigrad import functional as F
-from minigrad import nn
+from minigrad import nn, ops
 from minigrad.compression.sparse import FORMATS, CSRMatrix, SparseConv2d, SparseLinear, encode, to_sparse
+from minigrad.compression.sparse.ops import SparseConv2dOp
 from minigrad.optim import SGD, Adam, AdamW
 from tests.compression.sparse.sparse_cases import sparse_array
 
@@ -35,6 +36,23 @@ def test_layers_compute_what_the_pruned_dense_ones_do(format, rng):
         np.testing.assert_array_equal(sparse.matrix.to_dense(), layer.weight.data.reshape(6, -1))
         np.testing.assert_array_equal(sparse.encoded().to_dense(), layer.weight.data.reshape(6, -1))
         assert type(sparse.encoded()) is FORMATS[format].matrix
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_relu_and_pooling_run_as_one_with_a_sparse_convolution_and_give_the_same_bits(format, rng, monkeypatch):
+    conv = nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2)
+    x = rng.normal(size=(3, 4, 11, 8)).astype(np.float32)
+    conv.weight.data[rng.random(conv.weight.shape) < 0.7] = 0
+    sparse, results, ran = SparseConv2d.from_dense(conv, format), [], []
+    for op in (SparseConv2dOp, ops.Relu, ops.MaxPool2d):
+        monkeypatch.setattr(op, "__init__", lambda self: ran.append(self.name))
+    for on, expected in ((True, []), (False, ["sparse_conv2d", "relu", "max_pool2d"])):
+        ran.clear()
+        with minigrad.no_grad(), F.fusion(on):
+            results.append(F.max_pool2d(F.relu(sparse(x)), 2).data)
+        assert ran == expected
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(results[0], F.max_pool2d(F.relu(conv(x)), 2).data, atol=1e-5)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -62,7 +62,7 @@ def test_the_linear_op_is_the_dense_one_on_the_pattern(format, dtype, rng):
     x, values, b = (array.astype(dtype) for array in inputs)
     ours = run(lambda *t: apply(SparseLinearOp, *t, matrix=matrix), [x, values, b])
     dense = run(F.linear, [x, w.astype(dtype), b])
-    compare(ours, dense, matrix, w, dtype)
+    assert_same(ours, dense, matrix, w, dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -73,10 +73,10 @@ def test_the_convolution_is_the_dense_one_on_the_pattern(geometry, format, dtype
     x, values, b = (array.astype(dtype) for array in inputs)
     settings = {"matrix": matrix, "kernel_size": (3, 2), **geometry}
     ours = run(lambda *t: apply(SparseConv2dOp, *t, **settings), [x, values, b])
-    compare(ours, run(lambda *t: F.conv2d(*t, **geometry), [x, w.astype(dtype), b]), matrix, w, dtype)
+    assert_same(ours, run(lambda *t: F.conv2d(*t, **geometry), [x, w.astype(dtype), b]), matrix, w, dtype)
 
 
-def compare(ours, dense, matrix, w, dtype):
+def assert_same(ours, dense, matrix, w, dtype):
     """The same result and gradients; that of the weight only where w is not zero, and exactly zero elsewhere."""
     assert {array.dtype for array in ours} == {np.dtype(dtype)}
     tolerance = 1e-4 if dtype == np.float32 else 1e-11

@@ -13,10 +13,14 @@ from numba import prange
 from minigrad.kernels._kernel import helper, kernel
 from minigrad.kernels.vector import fma, lanes, load, splat
 
-from .runs import add_run, aligned_like, dot_run, needs_alignment, share, store4
+from .runs import add_run, aligned_copy, aligned_like, dot_run, needs_alignment, share, store4
 
 ROWS = 32
 """Rows of a task, on average, unless there are few."""
+
+SERIAL = 2**18
+"""Up to so many multiply-adds, some 8 µs, one thread works alone. A second would save 2 µs; where other programs keep the cores
+busy, waiting for it would take milliseconds."""
 
 BLOCK_ROWS = 4
 """Height of a block in block CSR: so many rows share what is loaded of x, four vectors of each in registers."""
@@ -45,14 +49,18 @@ def csr_matmul(indptr, indices, data, x, b, out):
     """
     rows, columns = out.shape
     x_flat, out_flat = x.reshape(-1), out.reshape(-1)
-    if needs_alignment(x_flat, indptr[-1] / max(len(x), 1)):
-        x_flat = aligned_like(x)
-        for k in prange(len(x)):
-            x_flat[k * columns : (k + 1) * columns] = x[k]
-    tasks = _tasks(rows)
-    for task in prange(tasks):
-        start, stop = share(indptr, task, tasks), share(indptr, task + 1, tasks)
-        _rows(indptr, indices, data, x_flat, b, out_flat, columns, start, stop)
+    copied = needs_alignment(x_flat, indptr[-1] / max(len(x), 1))
+    if indices.size * columns <= SERIAL:
+        _rows(indptr, indices, data, aligned_copy(x) if copied else x_flat, b, out_flat, columns, 0, rows)
+    else:
+        if copied:
+            x_flat = aligned_like(x)
+            for k in prange(len(x)):
+                x_flat[k * columns : (k + 1) * columns] = x[k]
+        tasks = _tasks(rows)
+        for task in prange(tasks):
+            start, stop = share(indptr, task, tasks), share(indptr, task + 1, tasks)
+            _rows(indptr, indices, data, x_flat, b, out_flat, columns, start, stop)
 
 
 @kernel

@@ -93,6 +93,14 @@ def aligned_like(x):
 
 
 @helper
+def aligned_copy(x):
+    """Return x, flat, in memory that begins at a whole vector."""
+    copy = aligned_like(x)
+    copy[:] = x.reshape(-1)
+    return copy
+
+
+@helper
 def share(indptr, index, count):
     """Return the first row of share `index` when rows are split into `count` shares of about equally many non-zeros."""
     return len(indptr) - 1 if index == count else np.searchsorted(indptr, int(indptr[-1]) * index // count)

@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
+from minigrad.kernels.vector import lanes, larger, load, splat, store
 
 from .runs import add_run, aligned_like, dot_run, needs_alignment
 
@@ -30,6 +31,14 @@ def _tap_places(indices, kernel_h, kernel_w, dilation_h, dilation_w, plane, row,
         c, i, j = tap // (kernel_h * kernel_w), tap // kernel_w % kernel_h, tap % kernel_w
         places[k] = c * plane + i * dilation_h * row + j * dilation_w * images
     return places
+
+
+@helper
+def _row(x, at, places, values, bias, runs, length, step, out, to):
+    """Compute a row of one filter's results: `runs` runs of `length` numbers from out[to] on, its window's first at x[at]."""
+    out[to : to + runs * length] = bias
+    for run in range(runs):
+        add_run(x, at + run * step, places, 1, values, out, to + run * length, length)
 
 
 @kernel
@@ -54,10 +63,55 @@ def csr_conv2d(indptr, indices, data, x, b, geometry, out):
         first, last = indptr[f], indptr[f + 1]
         at = f // (filters // groups) * (len(x) // groups) * plane + oh * stride_h * row
         to = (f * out_h + oh) * out_w * images
-        out_flat[to : to + out_w * images] = b[f]
-        for run in range(runs):
-            where, target = at + run * step, to + run * length
-            add_run(x_flat, where, places[first:last], 1, data[first:last], out_flat, target, length)
+        _row(x_flat, at, places[first:last], data[first:last], b[f], runs, length, step, out_flat, to)
+
+
+@helper
+def _relu_max_row(rows, images, window, out, to, columns):
+    """Pool pool_h rows of results, flat, into one of `columns` places from out[to] on: the largest of 0 and of each window."""
+    pool_h, pool_w, _, step_w = window
+    wide, width = rows.size // (pool_h * images), lanes(rows)
+    whole = images - images % width
+    for column in range(columns):
+        at, target = column * step_w * images, to + column * images
+        for m in range(0, whole, width):
+            best = splat(rows.dtype.type(0))
+            for i in range(pool_h):
+                for j in range(pool_w):
+                    best = larger(best, load(rows, at + (i * wide + j) * images + m))
+            store(out, target + m, best)
+        for m in range(whole, images):
+            best = rows.dtype.type(0)
+            for i in range(pool_h):
+                for j in range(pool_w):
+                    value = rows[at + (i * wide + j) * images + m]
+                    best = value if value > best or value != value else best  # NaN wins
+            out[target + m] = best
+
+
+@kernel
+def csr_conv2d_relu_max_pool2d(indptr, indices, data, x, b, geometry, window, out):
+    """max_pool2d(relu(csr_conv2d(...))), one pooled row of one filter a task: what is pooled never leaves the core's cache.
+
+    x: (C, H, W, N)   b: (F,)   out: (F, OH, OW, N), overwritten; both C-contiguous
+    geometry: as in csr_conv2d   window: pool_h, pool_w and the steps between windows, step_h, step_w
+    """
+    kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, groups = geometry
+    pool_h, _, step_h, _ = window
+    filters, out_h, out_w, images = out.shape
+    row, plane = x.shape[2] * images, x.shape[1] * x.shape[2] * images
+    wide = (x.shape[2] - dilation_w * (kernel_w - 1) - 1) // stride_w + 1  # columns before pooling
+    runs, length, step = _runs(wide, images, stride_w)
+    places = _tap_places(indices, kernel_h, kernel_w, dilation_h, dilation_w, plane, row, images)
+    x_flat, out_flat = x.reshape(-1), out.reshape(-1)
+    for task in prange(filters * out_h):
+        oh, f = task // filters, task % filters
+        own, values = places[indptr[f] : indptr[f + 1]], data[indptr[f] : indptr[f + 1]]
+        at = f // (filters // groups) * (len(x) // groups) * plane + oh * step_h * stride_h * row
+        rows = np.empty(pool_h * wide * images, x.dtype)
+        for i in range(pool_h):
+            _row(x_flat, at + i * stride_h * row, own, values, b[f], runs, length, step, rows, i * wide * images)
+        _relu_max_row(rows, images, window, out_flat, (f * out_h + oh) * out_w * images, out_w)
 
 
 @kernel
