@@ -9,15 +9,7 @@ from typing import Any
 import click
 
 from . import distill_scan, distill_study, soft_target_study
-from .cli_base import (
-    Interrupted,
-    Stopped,
-    data_option,
-    load_images,
-    load_lenet,
-    make_folder,
-    note_if_seen,
-)
+from .cli_base import Interrupted, Stopped, data_option, load_images, load_lenet, make_folder, note_if_seen
 from .distillation import DistillationLoss
 from .models import LENET_CHECKPOINT
 
@@ -36,7 +28,7 @@ runs_option = click.option(
 @click.option("--like", "others", type=click.IntRange(0, 9), multiple=True, default=(3, 7), show_default=True,
               help="Show one that looks like this; repeatable.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
-              help="Folder for soft_targets.json and six pictures.")  # fmt: skip
+              help="Folder for soft_targets.json and seven pictures.")  # fmt: skip
 @data_option
 def soft_targets(checkpoint: Path, digit: int, others: tuple[int, ...], out: Path, data: Path | None) -> None:
     """Draw what a teacher says besides the answer, and what the temperature does to it.
@@ -70,7 +62,8 @@ def distill(given: tuple[Path, ...], runs: Path, out: Path | None, data: Path | 
     """Teach a small LeNet by large ones, and compare it with the same one trained alone.
 
     The student has a tenth of LeNet's parameters, and learns from 10,000 images as they are; the teachers learned from all,
-    jittered. Settings that are not given are those chosen on held-out images.
+    jittered. Settings that are not given are those chosen on held-out images. With more images, or with --jitter, the gain is
+    smaller.
     """
     study, folder, out = distill_study.QUICK if quick else distill_study.Study(), *_folders(runs, out, quick)
     study = replace(study, **{key: asked[key] for key in ("seeds", "temperature", "alpha") if asked[key] is not None})
@@ -117,9 +110,8 @@ def scan_distillation(
 
 def _folders(runs: Path, out: Path | None, quick: bool) -> tuple[Path, Path]:
     """Return where single networks go, and the report."""
-    return make_folder(runs / "quick" if quick else runs), make_folder(
-        out or Path("runs/quick" if quick else "results")
-    )
+    out = out or Path("runs/quick" if quick else "results")
+    return make_folder(runs / "quick" if quick else runs), make_folder(out)
 
 
 def _check_teachers(paths: Any) -> None:

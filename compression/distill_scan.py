@@ -4,7 +4,7 @@ The gain as a heat map, errors on the very images that the teacher gets wrong, a
 accuracy: many short trainings, each a job that is kept when it is done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from minigrad.tensor import Array
 
 from .cli_base import load_lenet
-from .distill_study import STUDENT, Lesson, Training, train
+from .distill_study import STUDENT, Lesson, Training, do_all, train
 from .distillation import checksum_of_model, plot_gain, plot_gap, plot_mistakes_of_the_teacher, teacher_logits
 from .distillation.analysis import TeacherMistakes, mistakes_of_the_teacher
 from .report import align, write_report
-from .repro.common import Job, Run, images, run_jobs, versions
+from .repro.common import Job, Run, images, versions
 
 MNIST_IMAGES = 55_000
 FEW = replace(STUDENT, epochs=30)
@@ -119,9 +119,7 @@ def run(scan: Scan, folder: Path, data: Path | None, teacher: Path, say: Callabl
         RuntimeError: a run failed.
     """
     jobs = jobs_of(scan, folder, data, teacher)
-    runs, failures = run_jobs(work, [job for each in jobs.values() for job in each], say=say)
-    if failures:
-        raise RuntimeError(f"{failures[0]['part']}, seed {failures[0]['seed']}: {failures[0]['error']}")
+    runs = do_all(work, [job for each in jobs.values() for job in each], say)
     of = {name: [r for r in runs if r["part"] == name] for name in jobs}
     accuracy = {name: np.array([r["results"]["held-out accuracy"] for r in found]) for name, found in of.items()}
     names = [_name(t, a) for t in scan.temperatures for a in scan.alphas]
@@ -152,12 +150,16 @@ def _mistakes(scan: Scan, of: dict[str, list[Run]], data: Path | None, teacher: 
     """Count what the students do on the images that the teacher gets wrong; all seeds together."""
     _, held_out, _ = images(data)
     said = teacher_logits(load_lenet(teacher)[0], held_out).argmax(axis=1)
-    near = min(scan.temperatures, key=lambda t: abs(t - scan.temperature))
+    near = _nearest(scan.temperatures, scan.temperature)
     parts = {0.0: "alone"} | {a: _name(near, a) for a in scan.alphas}
     students = {
         alpha: np.concatenate([_digits(r["results"]["predictions"]) for r in of[name]]) for alpha, name in parts.items()
     }
     return mistakes_of_the_teacher(np.tile(held_out.labels, scan.seeds), np.tile(said, scan.seeds), students)
+
+
+def _nearest(temperatures: Sequence[float], wanted: float) -> float:
+    return min(temperatures, key=lambda t: abs(t - wanted))
 
 
 def _digits(text: str) -> Array:
@@ -193,11 +195,17 @@ def pictures(report: dict[str, Any]) -> dict[str, Figure]:
         "hard targets": report["gap"]["hard"],
         f"soft targets, T = {scan['temperature']:g}, α = {scan['alpha']:g}": report["gap"]["soft"],
     }
-    return {
+    drawn = {
         "distill_gain": plot_gain(gains(report), scan["temperatures"], scan["alphas"]),
         "distill_mistakes": plot_mistakes_of_the_teacher(found),
         "distill_gap": plot_gap(scan["sizes"], gap, "held-out"),
     }
+    seeds, count = scan["seeds"], scan["student"]["images"] or MNIST_IMAGES
+    near = _nearest(scan["temperatures"], scan["temperature"])
+    drawn["distill_gain"].suptitle(f"{count:,} training images, held-out accuracy, mean of {seeds} seeds", fontsize=9)
+    drawn["distill_mistakes"].suptitle(f"held-out images, {seeds} seeds together, T = {near:g}", fontsize=9)
+    drawn["distill_gap"].suptitle(f"mean of {seeds} seeds with 95 % intervals, as many steps for all", fontsize=9)
+    return drawn
 
 
 def write(folder: Path, report: dict[str, Any]) -> list[str]:

@@ -81,7 +81,8 @@ class Study:
 
     As in Hinton et al. 2015, the teachers' images are jittered and the students' are not. Teachers learn from all training
     images, students from 10,000: soft targets are worth most where images are few. With more of them, with fewer epochs, or
-    with jitter of its own, so small a student gains less; `minigrad distill-scan` shows it.
+    with jitter of its own, so small a student gains less, and from all images, jittered, it learns as much alone:
+    results/distill_settings.json has what was tried, and `minigrad distill-scan` tries more.
 
     Attributes:
         seeds: how many students of each kind, 2 or more; seed i draws the initial weights, the order of the images, and
@@ -187,12 +188,8 @@ def run(
     confusion = {name: [confusion_matrix(test.labels, p, DIGITS) for p in each] for name, each in said.items()}
     confusion |= {name: [np.array(r["results"]["confusion"]) for r in found] for name, found in of.items()}
     small = LeNet(widths=study.alone.widths)
-    networks: dict[str, list[Module]] = {
-        "teacher": models[:1],
-        "ensemble": models,
-        "alone": [small],
-        "distilled": [small],
-    }
+    networks: dict[str, list[Module]] = {"teacher": models[:1], "ensemble": models}
+    networks |= {"alone": [small], "distilled": [small]}
     milliseconds = _milliseconds(study, networks, test.images[: study.batch_size])
     rows = [_row(name, found, networks[name], milliseconds[name]) for name, found in confusion.items()]
     accuracy = {row["name"]: np.array(row["accuracy"]["values"]) for row in rows}
@@ -241,6 +238,11 @@ def do(jobs: Sequence[Job], say: Callable[[str], Any]) -> list[Run]:
     for job in jobs:
         if not checkpoint_of(job).exists():
             job.file.unlink(missing_ok=True)
+    return do_all(work, jobs, say)
+
+
+def do_all(work: Callable[[Job], dict[str, Any]], jobs: Sequence[Job], say: Callable[[str], Any]) -> list[Run]:
+    """Do the jobs whose results are not there; raise RuntimeError about the first that failed, after all were tried."""
     runs, failures = run_jobs(work, jobs, say=say)
     if failures:
         raise RuntimeError(f"{failures[0]['part']}, seed {failures[0]['seed']}: {failures[0]['error']}")
@@ -292,7 +294,8 @@ NOTES = (
     "Temperature, alpha, epochs and both learning rates were chosen on the 5,000 held-out training images.",
     "Both kinds of students make the same number of steps with the same images, initial weights and order.",
     "All students learn from the same teachers: the interval of the gain is over students, not over teachers.",
-    "The gain depends on the setting: see distill_scan.json for other numbers of images, and for students with jitter.",
+    "The gain belongs to this setting. With jitter, or with more images, the student alone gets better, and the gain smaller:"
+    " see distill_settings.json, which has all 55,000 images too, and distill_scan.json.",
 )
 """What readers of the report should know."""
 

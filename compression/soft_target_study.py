@@ -18,9 +18,10 @@ from minigrad.nn import CrossEntropyLoss, Module
 from minigrad.optim import Adam
 from minigrad.tensor import Array
 
-from .distillation import analysis, plots, teacher_logits
+from .distillation import analysis, plot_explorer, plots, teacher_logits
 from .models import LeNet
 from .report import align, write_report
+from .repro.common import versions
 
 TOLD = (0.5, 1.0, 2.0, 4.0, 20.0, 100.0)
 """Temperatures of the table; all pictures begin below the first and end at the last."""
@@ -32,9 +33,9 @@ class Study:
 
     Attributes:
         temperatures: how many, from 0.25 to 100, evenly in their logarithm.
-        digit: images of this one are shown; its second choices are those of `others`, `lead` logits behind.
-        others: classes that it may look like.
-        lead: in logits.
+        digit: images of this one are shown.
+        others: classes that they may look like.
+        lead: see `choose_digits`.
         widths: of the student, a LeNet.
         images: that the student has learned from, once; in batches of 64, with Adam at 0.003.
         noise: standard deviation of the noise on the teacher's lowest logits.
@@ -60,8 +61,9 @@ def choose_digits(logits: Array, labels: Array, digit: int, others: tuple[int, .
         logits: of the teacher, (N, K).
         labels: (N,).
         digit: class of the images.
-        others: for each an image whose second choice it is, as nearly as possible `lead` logits behind.
-        lead: in logits.
+        others: for each an image whose second choice it is.
+        lead: in logits, as nearly as possible: of its first choice over the second; and the second is at least as far ahead
+            of the third, so that it looks like these two and like no other class.
 
     Returns:
         one image for each of `others` that is a second choice at all, and last the clearest of all; each once.
@@ -75,14 +77,15 @@ def choose_digits(logits: Array, labels: Array, digit: int, others: tuple[int, .
         [0, 1, 3]
     """
     order = np.argsort(-logits, axis=1, kind="stable")
-    best = np.take_along_axis(logits, order[:, :2], axis=1)
-    ahead = best[:, 0] - best[:, 1]
+    best = np.take_along_axis(logits, order[:, :3], axis=1)
+    ahead = best[:, :-1] - best[:, 1:]  # (N, 2)
+    off = np.abs(ahead[:, 0] - lead) + np.maximum(lead - ahead[:, -1], 0)
     read = (labels == digit) & (order[:, 0] == digit)
     if not read.any():
         raise ValueError(f"soft targets: the teacher reads none of the {len(labels)} images as the {digit} that it is")
     second = [read & (order[:, 1] == other) for other in others]
-    near = [int(np.argmin(np.where(found, np.abs(ahead - lead), np.inf))) for found in second if found.any()]
-    clearest = int(np.argmax(np.where(read, ahead, -np.inf)))
+    near = [int(np.argmin(np.where(found, off, np.inf))) for found in second if found.any()]
+    clearest = int(np.argmax(np.where(read, ahead[:, 0], -np.inf)))
     return list(dict.fromkeys([*near, clearest]))
 
 
@@ -123,7 +126,8 @@ def run(
         "gradient_terms": plots.plot_gradient_terms(terms, temperatures),
         "gradient_cosine": plots.plot_gradient_cosine(cosines, temperatures),
         "negative_share": plots.plot_negative_share(shares, temperatures),
-        "noise_effect": plots.plot_noise_effect(noise, temperatures),
+        "noise_effect": plots.plot_noise_effect(noise, temperatures, scale=study.noise),
+        "temperature_explorer": plot_explorer(logits[chosen[0]], held_out.images[chosen[0]], int(labels[chosen[0]])),
     }
     curves = {
         "entropy": analysis.entropy(logits, temperatures).mean(axis=1),
@@ -142,6 +146,7 @@ def run(
         ],
         "temperatures": temperatures.tolist(),
         "curves": {name: values.tolist() for name, values in curves.items()},
+        "versions": versions(),
     }
     return report, figures
 
@@ -159,7 +164,7 @@ def as_table(report: dict[str, Any]) -> str:
     """Lay the curves out as text: a row for each, a column for some temperatures (interpolated in log T)."""
     at, measured = np.log(TOLD), np.log(report["temperatures"])
     rows = [["mean over images, at T =", *(f"{t:g}" for t in TOLD)]]
-    rows += [[name, *(f"{v:.4f}" for v in np.interp(at, measured, curve))] for name, curve in report["curves"].items()]
+    rows += [[name, *(f"{v:.3g}" for v in np.interp(at, measured, curve))] for name, curve in report["curves"].items()]
     return align(rows)
 
 

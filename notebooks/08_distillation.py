@@ -50,6 +50,7 @@ from minigrad.compression.distillation import (
 from minigrad.compression.figures import BLUE, ORANGE
 from minigrad.compression.models import trained_lenet
 from minigrad.compression.report import t_interval
+from minigrad.compression.soft_target_study import choose_digits
 from minigrad.datasets import mnist, split_validation
 from minigrad.optim import SGD, Adam
 
@@ -78,16 +79,12 @@ assert right > 0.97, "The shipped LeNet reads about 98 %."
 #
 # $$q_i = \frac{e^{z_i / T}}{\sum_j e^{z_j / T}}$$
 #
-# The next cell picks three 2s that the teacher reads correctly: two where the second choice is a 3 or a 7 and lies about
-# 3 logits behind, and the clearest of all.
+# The next cell picks three 2s that the teacher reads correctly: two where the second choice is a 3 or a 7, about 3 logits
+# behind, and nothing else comes near; and the clearest of all.
 
 # %%
 order = np.argsort(-logits, axis=1)
-lead = np.take_along_axis(logits, order, axis=1)
-lead = lead[:, 0] - lead[:, 1]  # first choice before the second, in logits
-twos = (labels == 2) & (order[:, 0] == 2)
-chosen = [int(np.argmin(np.where(twos & (order[:, 1] == other), np.abs(lead - 3), np.inf))) for other in (3, 7)]
-chosen.append(int(np.argmax(np.where(twos, lead, -np.inf))))
+chosen = choose_digits(logits, labels, digit=2, others=(3, 7), lead=3)
 for i in chosen:
     print(f"image {i}: logits", " ".join(f"{z:5.1f}" for z in logits[i]))
 
@@ -102,10 +99,9 @@ for temperature in (1, 4, 20):
     p = soft_targets(logits[chosen], temperature)
     print(f"T = {temperature:2}: the 2 and the 3 of the first image have {p[0, 2]:.3f} and {p[0, 3]:.3f}")
 ratio = soft_targets(logits[chosen], 4)[0, 3] / soft_targets(logits[chosen], 4)[0, 2]
+difference = logits[chosen[0], 2] - logits[chosen[0], 3]
 
-assert np.isclose(ratio, np.exp(-lead[chosen[0]] / 4), rtol=1e-4), (
-    "The ratio of two probabilities is e^(difference / T)."
-)
+assert np.isclose(ratio, np.exp(-difference / 4), rtol=1e-4), "The ratio of two probabilities is e^(difference / T)."
 
 # %%
 temperatures = np.geomspace(0.25, 100, 41)
@@ -307,7 +303,7 @@ assert high > 10 * low, "Claim (a) holds for this teacher and this student."
 
 # %%
 effects = {f"lowest {k} of 10": analysis.noise_effect(half, logits, temperatures, lowest=k, scale=2) for k in (1, 3, 5)}
-display(plots.plot_noise_effect(effects, temperatures))
+display(plots.plot_noise_effect(effects, temperatures, scale=2))
 
 at_2, at_20 = (np.interp(t, temperatures, effects["lowest 3 of 10"]) for t in (2, 20))
 assert at_20 > 10 * at_2, "Claim (b) holds: at T = 2 the lowest logits hardly count."

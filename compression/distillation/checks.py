@@ -101,6 +101,12 @@ def check_labels(name: str, student: Tensor, targets: Any) -> Array:
     return labels
 
 
+def check_needed(name: str, targets: Any, alpha: float) -> None:
+    """Refuse to do without labels unless they weigh nothing."""
+    if targets is None and alpha < 1:
+        raise ValueError(f"{name}: there are no targets, and alpha is {alpha}: only alpha=1 does without labels")
+
+
 def is_one_hot(rows: Array) -> bool:
     """Whether every row is a single 1 among zeros."""
     return bool(

@@ -55,7 +55,7 @@ def plot_explorer(logits: Any, image: Any, label: int, settings: Any = STATIC) -
     pairs = [(check_temperature("plot_explorer", t), check_alpha("plot_explorer", a)) for t, a in settings]
     classes = np.arange(check_logits("plot_explorer", logits).shape[1])
     figure = Figure(figsize=(9, 0.5 + 2.1 * len(pairs)), layout="constrained")
-    axes = figure.subplots(len(pairs), 3, squeeze=False, width_ratios=(0.7, 1.3, 1.3))
+    axes = figure.subplots(len(pairs), 3, squeeze=False, sharey="col", width_ratios=(0.7, 1.3, 1.3))
     for row, (temperature, alpha) in zip(axes, pairs, strict=True):
         row[0].imshow(np.asarray(image).reshape(np.shape(image)[-2:]), cmap="gray")
         row[0].set_title(f"labelled {label}", fontsize=9)
@@ -108,26 +108,26 @@ def explore_temperature(logits: Any, images: Any, labels: Any = None) -> Any:
 
 
 def _widget(widgets: Any, logits: Array, images: Any, labels: Array) -> Any:
-    wide = {"description_width": "initial"}
+    look: Any = {"style": {"description_width": "initial"}, "layout": {"width": "330px"}}
     digit = widgets.Dropdown(
         options=[(f"{i}: labelled {label}", i) for i, label in enumerate(labels)], description="digit"
     )
     temperature = widgets.FloatLogSlider(
-        value=1, base=10, min=-1, max=2, step=0.05, description="temperature T", style=wide, readout_format=".2f"
+        value=1, base=10, min=-1, max=2, step=0.05, description="temperature T", readout_format=".2f", **look
     )
-    alpha = widgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="α", style=wide)
+    alpha = widgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="α", **look)
     picture = widgets.HTML()
 
     def draw(change: Any = None) -> None:
         i = digit.value
         figure = plot_explorer(logits[i], images[i], int(labels[i]), [(temperature.value, alpha.value)])
         words = f"soft targets of a digit labelled {labels[i]} at T = {temperature.value:.3g} and α = {alpha.value:.2g}"
-        picture.value = f'<img alt="{words}" src="data:image/png;base64,{_png(figure)}">'
+        picture.value = f'<img alt="{words}" style="max-width: 100%" src="data:image/png;base64,{_png(figure)}">'
 
     for control in (digit, temperature, alpha):
         control.observe(draw, "value")
     draw()
-    return widgets.VBox([widgets.HBox([digit, temperature, alpha]), picture])
+    return widgets.VBox([widgets.HBox([digit, temperature, alpha], layout={"flex_flow": "row wrap"}), picture])
 
 
 def _png(figure: Figure) -> str:

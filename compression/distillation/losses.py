@@ -16,7 +16,7 @@ from minigrad.nn import Module
 from minigrad.tape import no_grad
 from minigrad.tensor import Array, Tensor, as_tensor
 
-from .checks import check_alpha, check_labels, check_teacher, check_temperature, check_weights
+from .checks import check_alpha, check_labels, check_needed, check_teacher, check_temperature, check_weights
 
 Soft = Literal["kl", "cross_entropy"]
 
@@ -136,7 +136,8 @@ class DistillationLoss(Module):
         """(N, K), (N, K) or (M, N, K), (N,) -> a single number"""
         student = as_tensor(student_logits)
         teacher = check_teacher("DistillationLoss", student, teacher_logits)
-        labels = self._labels(student, targets)
+        check_needed("DistillationLoss", targets, self.alpha)
+        labels = None if targets is None else check_labels("DistillationLoss", student, targets)
         if self.alpha == 0:
             return F.cross_entropy(student, labels)
         if self.alpha == 1:
@@ -158,13 +159,6 @@ class DistillationLoss(Module):
         else:
             term = F.cross_entropy(student / self.temperature, p)
         return term * self.temperature**2 if self.balance else term
-
-    def _labels(self, student: Tensor, targets: Any) -> Array | None:
-        if targets is None and self.alpha < 1:
-            raise ValueError(
-                f"DistillationLoss: there are no targets, and alpha is {self.alpha}: only alpha=1 does without labels"
-            )
-        return None if targets is None else check_labels("DistillationLoss", student, targets)
 
     def extra_repr(self) -> str:
         """Settings, for `repr`."""
@@ -197,14 +191,9 @@ class LogitMatchingLoss(Module):
 
     def forward(self, student_logits: Any, teacher_logits: Any, targets: Any = None) -> Tensor:
         """(N, K), (N, K) or (M, N, K), (N,) -> a single number"""
+        check_needed("LogitMatchingLoss", targets, self.alpha)
         soft, hard = self.terms(student_logits, teacher_logits, targets)
-        if self.alpha == 1:
-            return soft
-        if hard is None:
-            raise ValueError(
-                f"LogitMatchingLoss: there are no targets, and alpha is {self.alpha}: only alpha=1 does without labels"
-            )
-        return self.alpha * soft + (1 - self.alpha) * hard
+        return soft if hard is None or self.alpha == 1 else self.alpha * soft + (1 - self.alpha) * hard
 
     def terms(self, student_logits: Any, teacher_logits: Any, targets: Any = None) -> Terms:
         """Return (soft, hard); the loss is alpha * soft + (1 - alpha) * hard. Without targets hard is None."""

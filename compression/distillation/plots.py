@@ -122,13 +122,8 @@ def plot_gradient_terms(terms: analysis.GradientTerms, temperatures: Any) -> Fig
     for (label, values), (color, dashes) in zip(lines, SERIES, strict=False):
         ax.plot(temperatures, values, color=color, linestyle=dashes, label=label)
     last = temperatures >= temperatures.max() / 8
-    ax.plot(
-        temperatures[last],
-        1.6 * terms.soft[-1] * (temperatures[-1] / temperatures[last]) ** 2,
-        "k:",
-        lw=1,
-        label="1/T²",
-    )
+    slope = terms.soft[-1] * (temperatures[-1] / temperatures[last]) ** 2
+    ax.plot(temperatures[last], 1.6 * slope, "k:", lw=1, label="1/T²")
     ax.set(xscale="log", yscale="log", ylabel="length of the gradient (per image)")
     _temperature_axis(ax)
     ax.legend(fontsize=8)
@@ -194,13 +189,13 @@ def plot_confusions(matrices: Mapping[str, Array]) -> Figure:
     mistakes = {name: np.where(np.eye(len(m), dtype=bool), 0, m) for name, m in matrices.items()}
     most = max(1, *(int(m.max()) for m in mistakes.values()))
     shown = None
-    for ax, (name, counts) in zip(axes, mistakes.items(), strict=True):
+    for ax, (name, counts), every in zip(axes, mistakes.items(), matrices.values(), strict=True):
         shown = ax.imshow(counts, cmap="Blues", vmin=0, vmax=most)
         for (row, column), value in np.ndenumerate(counts):
             if value:
                 color = "white" if value > 0.6 * most else "black"
                 ax.text(column, row, str(value), ha="center", va="center", fontsize=7, color=color)
-        ax.set_title(f"{name}: {counts.sum():,} errors", fontsize=10)
+        ax.set_title(f"{name}: {counts.sum():,} errors in {np.sum(every):,}", fontsize=10)
         ax.set(xlabel="taken for", xticks=range(len(counts)), yticks=range(len(counts)))
     axes[0].set_ylabel("labelled")
     if shown is not None:
@@ -237,12 +232,15 @@ def plot_negative_share(shares: analysis.LabelShares, temperatures: Any) -> Figu
     return figure
 
 
-def plot_noise_effect(effects: Mapping[str, Array], temperatures: Any, marked: Sequence[float] = (2, 20)) -> Figure:
+def plot_noise_effect(
+    effects: Mapping[str, Array], temperatures: Any, marked: Sequence[float] = (2, 20), *, scale: float | None = None
+) -> Figure:
     """Draw how much noise on the teacher's lowest logits changes the gradient, against T.
 
     Args:
         effects: name, such as "lowest 3 of 10", → what `analysis.noise_effect` found at these temperatures.
         marked: temperatures to point out.
+        scale: the noise's standard deviation, in logits, for the legend.
     """
     temperatures = check_temperatures("plot_noise_effect", temperatures)
     figure, ax = _panel()
@@ -256,7 +254,8 @@ def plot_noise_effect(effects: Mapping[str, Array], temperatures: Any, marked: S
         ax.axvline(t, color=GREY, linewidth=0.8, linestyle=":")
     ax.set(xscale="log", ylabel="change of the gradient (%)", ylim=(0, None))
     _temperature_axis(ax)
-    ax.legend(fontsize=8, title="noise on the teacher's", title_fontsize=8, loc="upper left")
+    deviation = "" if scale is None else f" (standard deviation {scale:g})"
+    ax.legend(fontsize=8, title=f"noise{deviation} on the teacher's logits", title_fontsize=8, loc="upper left")
     return figure
 
 

@@ -187,10 +187,8 @@ def test_the_table_and_the_picture(found, tmp_path):
     errors = [
         np.sum(m) - np.trace(m) for m in (report["confusion"][name] for name in ("teacher", "alone", "distilled"))
     ]
-    assert titles == [
-        f"teacher: {errors[0]:,} errors", f"student alone: {errors[1]:,} errors",
-        f"student, distilled: {errors[2]:,} errors",
-    ]  # fmt: skip
+    names = ("teacher", "student alone", "student, distilled")
+    assert titles == [f"{name}: {count:,} errors in 600" for name, count in zip(names, errors, strict=True)]
     assert distill_study.write(tmp_path, report) == ["distill.json", "distill_confusions.png"]
     assert json.loads((tmp_path / "distill.json").read_text())["gain"]["mean"] == report["gain"]["mean"]
 
@@ -271,8 +269,12 @@ def test_the_scans_table_and_pictures(scanned, tmp_path):
     assert lines[-1].split() == ["jitter", "1", "pixels", f"{hard:.2f}", f"{soft:.2f}", f"{soft - hard:+.2f}"]
     assert lines[-2].startswith("80 training images")
     assert distill_scan.write(tmp_path, report)[1:] == ["distill_gain.png", "distill_mistakes.png", "distill_gap.png"]
-    gap = distill_scan.pictures(report)["distill_gap"].axes[0]
-    assert gap.get_legend_handles_labels()[1] == ["hard targets", "soft targets, T = 4, α = 0.9"]
+    drawn = distill_scan.pictures(report)
+    assert drawn["distill_gap"].axes[0].get_legend_handles_labels()[1] == [
+        "hard targets", "soft targets, T = 4, α = 0.9",
+    ]  # fmt: skip
+    assert drawn["distill_mistakes"].get_suptitle() == "held-out images, 2 seeds together, T = 5"
+    assert drawn["distill_gain"].get_suptitle() == "160 training images, held-out accuracy, mean of 2 seeds"
 
 
 def test_a_scan_that_fails_is_told(scanned, small_data, tmp_path):
@@ -283,12 +285,13 @@ def test_a_scan_that_fails_is_told(scanned, small_data, tmp_path):
 
 
 def test_digits_that_look_like_others_are_chosen():
-    z = np.zeros((6, 4))
+    z = np.zeros((7, 4))
     z[:, 2], z[0, 3], z[1, 3], z[2, 1], z[4, 3] = 9, 6.5, 2, 5, 6
     z[3, 2], z[3, 0] = 4, 7  # read as a 0
-    labels = np.array([2, 2, 2, 2, 1, 2])
+    z[6, 3], z[6, 0] = 6, 5.5  # looks like a 0 as well
+    labels = np.array([2, 2, 2, 2, 1, 2, 2])
     assert choose_digits(z, labels, digit=2, others=(3, 1, 0), lead=3) == [0, 2, 5]
-    with pytest.raises(ValueError, match=r"the teacher reads none of the 6 images as the 3 that it is"):
+    with pytest.raises(ValueError, match=r"the teacher reads none of the 7 images as the 3 that it is"):
         choose_digits(z, labels, digit=3, others=(1,), lead=3)
 
 
@@ -307,7 +310,8 @@ def test_the_soft_targets_of_real_digits():
     assert [np.argsort(image["logits"])[-1] for image in report["digits"]] == [2, 2, 2]
     assert list(figures) == [
         "soft_targets", "temperature_entropy", "gradient_terms", "gradient_cosine", "negative_share", "noise_effect",
+        "temperature_explorer",
     ]  # fmt: skip
     lines = soft_target_study.as_table(report).splitlines()
     assert lines[0].split()[-6:] == ["0.5", "1", "2", "4", "20", "100"]
-    assert lines[2].split()[-1] == f"{curves['entropy'][-1]:.4f}"
+    assert lines[2].split()[-1] == f"{curves['entropy'][-1]:.3g}"

@@ -1,6 +1,5 @@
 """The explorer: its sliders move its picture, and without widgets there is a picture all the same."""
 
-import re
 import sys
 
 import numpy as np
@@ -10,10 +9,7 @@ from matplotlib.figure import Figure
 from minigrad.compression.distillation import DistillationLoss, explore_temperature, plot_explorer
 from minigrad.compression.distillation.explorer import pulls
 from minigrad.tensor import Tensor
-
-
-def refuses(sentence, error=ValueError):
-    return pytest.raises(error, match=f"^{re.escape(sentence)}$")
+from tests.sentences import raises
 
 
 @pytest.fixture
@@ -39,9 +35,9 @@ def test_the_picture_has_a_row_for_each_setting(digits):
     assert figure.axes[4].get_title() == "what the teacher says, T = 20"
     soft, hard = pulls(logits[0], 7, 20.0, 0.9)
     np.testing.assert_allclose([p.get_height() for p in figure.axes[5].patches], [*soft, *hard])
-    with refuses("plot_explorer: temperature is 0, expected a finite number above 0"):
+    with raises(ValueError, "plot_explorer: temperature is 0, expected a finite number above 0"):
         plot_explorer(logits[0], images[0], 7, [(0, 0.5)])
-    with refuses("plot_explorer: alpha is 2, expected 0 (labels only) to 1 (teacher only)"):
+    with raises(ValueError, "plot_explorer: alpha is 2, expected 0 (labels only) to 1 (teacher only)"):
         plot_explorer(logits[0], images[0], 7, [(1, 2)])
 
 
@@ -73,5 +69,5 @@ def test_the_sliders_move_the_picture(digits):
 
 def test_what_does_not_fit_is_refused(digits):
     logits, images = digits
-    with refuses("explore_temperature: 3 rows of logits, 2 images and 3 labels; expected as many of each"):
+    with raises(ValueError, "explore_temperature: 3 rows of logits, 2 images and 3 labels; expected as many of each"):
         explore_temperature(logits, images[:2])

@@ -1,17 +1,12 @@
 """Hints and attention: the papers' formulas, the teacher left alone, and hooks that are gone afterwards."""
 
-import re
-
 import numpy as np
 import pytest
 
 from minigrad import gradcheck, nn
 from minigrad.compression.distillation import Hint, attention_loss, attention_map, capture, hint_loss, regressor
 from minigrad.tensor import Tensor
-
-
-def refuses(sentence, error=ValueError):
-    return pytest.raises(error, match=f"^{re.escape(sentence)}$")
+from tests.sentences import raises
 
 
 def test_capture_keeps_the_latest_output_and_takes_its_hooks_away(rng):
@@ -25,7 +20,7 @@ def test_capture_keeps_the_latest_output_and_takes_its_hooks_away(rng):
     model(x[:2])
     assert seen["0"].shape == (5, 3)
     with (
-        refuses("\"capture: Sequential has no module 'conv9'; it has 0, 1, 1.0, 1.1\"", KeyError),
+        raises(KeyError, "\"capture: Sequential has no module 'conv9'; it has 0, 1, 1.0, 1.1\""),
         capture(model, ["conv9"]),
     ):
         pass
@@ -56,21 +51,25 @@ def test_a_regressor_maps_shapes(ours, theirs):
 
 
 def test_shapes_that_do_not_fit(rng):
-    with refuses("regressor: both features must be (D,) or both (C, H, W) (student: (4,), teacher: (3, 5, 5))"):
+    with raises(
+        ValueError, "regressor: both features must be (D,) or both (C, H, W) (student: (4,), teacher: (3, 5, 5))"
+    ):
         regressor((4,), (3, 5, 5))
-    with refuses(
+    with raises(
+        ValueError,
         "regressor: the student's maps are smaller than the teacher's (student: (4, 4, 9), teacher: (3, 5, 5)); "
-        "choose an earlier layer of the student"
+        "choose an earlier layer of the student",
     ):
         regressor((4, 4, 9), (3, 5, 5))
-    with refuses(
+    with raises(
+        ValueError,
         "hint_loss: the student's features are (2, 3), the teacher's (2, 4); "
-        "a regressor maps one to the other: regressor(student_shape, teacher_shape)"
+        "a regressor maps one to the other: regressor(student_shape, teacher_shape)",
     ):
         hint_loss(np.ones((2, 3)), np.ones((2, 4)))
-    with refuses("attention_loss: maps must be of one size (student: (2, 3, 4, 4), teacher: (2, 3, 5, 4))"):
+    with raises(ValueError, "attention_loss: maps must be of one size (student: (2, 3, 4, 4), teacher: (2, 3, 5, 4))"):
         attention_loss(np.ones((2, 3, 4, 4)), np.ones((2, 3, 5, 4)))
-    with refuses("attention_map: features must be (N, C, H, W), got (2, 3)"):
+    with raises(ValueError, "attention_map: features must be (N, C, H, W), got (2, 3)"):
         attention_map(np.ones((2, 3)))
 
 

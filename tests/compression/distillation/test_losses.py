@@ -1,7 +1,5 @@
 """The theory of distillation, line by line, and the sentences for what makes no sense."""
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -18,6 +16,7 @@ from minigrad.compression.distillation import (
     temperature_distillation,
 )
 from minigrad.tensor import Tensor
+from tests.sentences import raises
 
 prove = settings(max_examples=60, deadline=None, derandomize=True)
 TEMPERATURE = st.floats(0.2, 50)
@@ -252,44 +251,46 @@ Z, V = np.array([[1.0, -2, 0], [0, 3, 1]]), np.array([[5.0, -1, -3], [0, 4, -2]]
 LOSSES = (DistillationLoss(2.0, 0.5), LogitMatchingLoss(0.5))
 
 
-def refuses(sentence, error=ValueError):
-    return pytest.raises(error, match=f"^{re.escape(sentence)}$")
-
-
 @pytest.mark.parametrize(
     ("temperature", "shown"),
     [(0, "0"), (-1.5, "-1.5"), (float("nan"), "nan"), (float("inf"), "inf"), ("4", "'4'"), (None, "None")],
 )
 def test_temperatures_that_are_none(temperature, shown):
-    with refuses(f"DistillationLoss: temperature is {shown}, expected a finite number above 0"):
+    with raises(ValueError, f"DistillationLoss: temperature is {shown}, expected a finite number above 0"):
         DistillationLoss(temperature, 0.5)
-    with refuses(f"soft_targets: temperature is {shown}, expected a finite number above 0"):
+    with raises(ValueError, f"soft_targets: temperature is {shown}, expected a finite number above 0"):
         soft_targets(V, temperature)
 
 
 @pytest.mark.parametrize(("alpha", "shown"), [(-0.1, "-0.1"), (1.5, "1.5"), (float("nan"), "nan"), ("1", "'1'")])
 def test_alphas_outside_0_to_1(alpha, shown):
-    with refuses(f"DistillationLoss: alpha is {shown}, expected 0 (labels only) to 1 (teacher only)"):
+    with raises(ValueError, f"DistillationLoss: alpha is {shown}, expected 0 (labels only) to 1 (teacher only)"):
         DistillationLoss(4.0, alpha)
-    with refuses(f"LogitMatchingLoss: alpha is {shown}, expected 0 (labels only) to 1 (teacher only)"):
+    with raises(ValueError, f"LogitMatchingLoss: alpha is {shown}, expected 0 (labels only) to 1 (teacher only)"):
         LogitMatchingLoss(alpha)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_logits_that_do_not_fit(loss):
     name = type(loss).__name__
-    with refuses(f"{name}: the student has 3 classes, the teacher 4 (student_logits: (2, 3), teacher_logits: (2, 4))"):
+    with raises(
+        ValueError, f"{name}: the student has 3 classes, the teacher 4 (student_logits: (2, 3), teacher_logits: (2, 4))"
+    ):
         loss(Z, np.ones((2, 4)), [0, 1])
-    with refuses(
+    with raises(
+        ValueError,
         f"{name}: 2 images for the student, 5 for the teacher (student_logits: (2, 3), teacher_logits: (5, 3)); "
-        "both must see the same batch"
+        "both must see the same batch",
     ):
         loss(Z, np.ones((5, 3)), [0, 1])
-    with refuses(
-        f"{name}: logits must be (N, K), or (M, N, K) of M teachers (student_logits: (2, 3), teacher_logits: (2,))"
+    with raises(
+        ValueError,
+        f"{name}: logits must be (N, K), or (M, N, K) of M teachers (student_logits: (2, 3), teacher_logits: (2,))",
     ):
         loss(Z, [0, 1], V)
-    with refuses(f"{name}: an empty batch has no mean loss (student_logits: (0, 3), teacher_logits: (0, 3))"):
+    with raises(
+        ValueError, f"{name}: an empty batch has no mean loss (student_logits: (0, 3), teacher_logits: (0, 3))"
+    ):
         loss(Z[:0], V[:0], np.zeros(0, int))
 
 
@@ -301,11 +302,12 @@ def test_one_hot_labels_and_probabilities_in_the_place_of_logits(loss):
         "give the teacher's outputs before softmax, and class numbers as targets"
     )
     for one_hot in (np.eye(3)[[0, 2]], np.eye(3, dtype=int)[[0, 2]], np.eye(3, dtype=bool)[[0, 2]]):
-        with refuses(sentence):
+        with raises(ValueError, sentence):
             loss(Z, one_hot, [0, 2])
-    with refuses(
+    with raises(
+        ValueError,
         f"{name}: teacher_logits are probabilities (no number is negative, each row sums to 1); "
-        "give the teacher's outputs before softmax"
+        "give the teacher's outputs before softmax",
     ):
         loss(Z.astype(np.float32), F.softmax(V.astype(np.float32), axis=1), [0, 2])
     assert np.isfinite(loss(Z, [[1.0, 0, 0], [2, 0, 0]], [0, 2]).item())  # the second row is not one-hot
@@ -314,30 +316,34 @@ def test_one_hot_labels_and_probabilities_in_the_place_of_logits(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_labels_that_are_none(loss):
     name = type(loss).__name__
-    with refuses(f"{name}: targets are one-hot (2, 3), expected class numbers (2,); targets.argmax(axis=1) gives them"):
+    with raises(
+        ValueError,
+        f"{name}: targets are one-hot (2, 3), expected class numbers (2,); targets.argmax(axis=1) gives them",
+    ):
         loss(Z, V, np.eye(3)[[0, 2]])
-    with refuses(f"{name}: there are no targets, and alpha is 0.5: only alpha=1 does without labels"):
+    with raises(ValueError, f"{name}: there are no targets, and alpha is 0.5: only alpha=1 does without labels"):
         loss(Z, V)
-    with refuses(
+    with raises(
+        ValueError,
         f"{name}: targets must be class numbers (N,), and the teacher's logits come before them "
-        "(student_logits: (2, 3), targets: (2, 3))"
+        "(student_logits: (2, 3), targets: (2, 3))",
     ):
         loss(Z, V, V)
-    with refuses("cross_entropy: targets must be integer class numbers, got float64", TypeError):
+    with raises(TypeError, "cross_entropy: targets must be integer class numbers, got float64"):
         loss(Z, V, [0.0, 1.0])
 
 
 def test_weights_that_do_not_fit():
-    with refuses("soft_targets: weights has 3 numbers for 2 teachers, expected one each"):
+    with raises(ValueError, "soft_targets: weights has 3 numbers for 2 teachers, expected one each"):
         soft_targets([V, V], weights=[1, 2, 3])
-    with refuses("soft_targets: weights are [1.0, -1.0], expected 0 or more each, and not all 0"):
+    with raises(ValueError, "soft_targets: weights are [1.0, -1.0], expected 0 or more each, and not all 0"):
         soft_targets([V, V], weights=[1, -1])
-    with refuses("soft_targets: weights are [0.0, 0.0], expected 0 or more each, and not all 0"):
+    with raises(ValueError, "soft_targets: weights are [0.0, 0.0], expected 0 or more each, and not all 0"):
         DistillationLoss(2.0, 1.0, weights=[0, 0])(Z, [V, V])
-    with refuses("soft_targets: logits must be (N, K), or (M, N, K) of M teachers (teacher_logits: (3,))"):
+    with raises(ValueError, "soft_targets: logits must be (N, K), or (M, N, K) of M teachers (teacher_logits: (3,))"):
         soft_targets(V[0])
 
 
 def test_an_unknown_soft_term():
-    with refuses("DistillationLoss: soft is 'mse', expected 'kl' or 'cross_entropy'"):
+    with raises(ValueError, "DistillationLoss: soft is 'mse', expected 'kl' or 'cross_entropy'"):
         DistillationLoss(2.0, 0.5, soft="mse")

@@ -1,7 +1,6 @@
 """Teachers' logits: computed once, kept with checksums, matched to the very images that the student sees."""
 
 import copy
-import re
 
 import numpy as np
 import pytest
@@ -12,10 +11,7 @@ from minigrad.compression.distillation import SoftLoader, checksum_of_images, ch
 from minigrad.errors import CheckpointError
 from minigrad.tape import no_grad
 from minigrad.transforms import Jitter
-
-
-def refuses(sentence, error=ValueError):
-    return pytest.raises(error, match=f"^{re.escape(sentence)}$")
+from tests.sentences import raises
 
 
 def make(classes=3):
@@ -52,11 +48,11 @@ def test_several_teachers(images):
     assert found.shape == (2, 21, 3)
     np.testing.assert_array_equal(found[1], teacher_logits(models[1], images))
     assert teacher_logits(models[:1], images).shape == (1, 21, 3)
-    with refuses("teachers: an ensemble's members must have the same classes, and they have [3, 4]"):
+    with raises(ValueError, "teachers: an ensemble's members must have the same classes, and they have [3, 4]"):
         teacher_logits([make(), make(classes=4)], images)
-    with refuses("teacher_logits: expected a teacher, a Module, or one or more of them; got []"):
+    with raises(ValueError, "teacher_logits: expected a teacher, a Module, or one or more of them; got []"):
         teacher_logits([], images)
-    with refuses("teacher_logits: there are no images"):
+    with raises(ValueError, "teacher_logits: there are no images"):
         teacher_logits(make(), images[:0])
 
 
@@ -78,10 +74,10 @@ def test_a_file_of_other_images_or_another_teacher_is_refused(images, tmp_path):
     teacher_logits(model, images, path)
 
     def refused(words, what):
-        return refuses(
+        return raises(
+            CheckpointError,
             f"teacher logits {path} belong to {words} (the checksum of the {what} is not the one in the file); "
             "delete the file, or give another name, to compute them anew",
-            CheckpointError,
         )
 
     changed = images.copy()
@@ -100,13 +96,13 @@ def test_a_file_that_holds_something_else_is_refused(images, tmp_path):
     path = tmp_path / "logits.safetensors"
     model = make()
     write_checkpoint(path, {"logits": np.zeros((21, 3), np.float32)}, {})
-    with refuses(
-        f"teacher logits {path}: the file holds something else; give a name that is not taken", CheckpointError
+    with raises(
+        CheckpointError, f"teacher logits {path}: the file holds something else; give a name that is not taken"
     ):
         teacher_logits(model, images, path)
     marks = {"images": checksum_of_images(images), "model": [checksum_of_model(model)]}
     write_checkpoint(path, {"logits": np.zeros((20, 3), np.float32)}, {"teacher_logits": marks})
-    with refuses(f"teacher logits {path}: the file is damaged, it holds float32 (20, 3)", CheckpointError):
+    with raises(CheckpointError, f"teacher logits {path}: the file is damaged, it holds float32 (20, 3)"):
         teacher_logits(model, images, path)
     path.write_bytes(b"something")
     with pytest.raises(CheckpointError, match="expected a safetensors file"):
@@ -168,14 +164,16 @@ def test_with_jitter_the_teacher_sees_what_the_student_sees(images):
 
 def test_logits_computed_before_are_refused_where_images_change_or_are_not_as_many(images):
     labels = np.arange(21)
-    with refuses(
+    with raises(
+        ValueError,
         "SoftLoader: the teacher's logits were computed for the images as they are, and the loader's transform "
-        "changes them; give the teacher itself, which then sees what the student sees"
+        "changes them; give the teacher itself, which then sees what the student sees",
     ):
         SoftLoader(DataLoader(images, labels, transform=Jitter(1)), np.zeros((21, 3)))
-    with refuses(
+    with raises(
+        ValueError,
         "SoftLoader: the teacher's logits have shape (20, 3), expected (21, K), "
-        "one row for each image of the loader, in its order"
+        "one row for each image of the loader, in its order",
     ):
         SoftLoader(DataLoader(images, labels), np.zeros((20, 3)))
     with pytest.raises(ValueError, match="SoftLoader: expected a teacher"):
