@@ -1,0 +1,87 @@
+"""Commands about quantization: `quantize`, `observers`, `bits`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from . import bits_study, quantize_job
+from .cli_base import Stopped, data_option, load_images, load_lenet, make_folder, note_if_seen
+from .models import LENET_CHECKPOINT, as_sequential
+from .quantization import stage_outputs
+from .quantization.plots import plot_observers
+
+checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path), default=LENET_CHECKPOINT)
+results_option = click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for the report."
+)
+
+
+@click.command()
+@checkpoint_argument
+@click.option("--bits", type=click.IntRange(1, 8), default=8, show_default=True, help="Of the weights.")
+@click.option("--activation-bits", type=click.IntRange(1, 8), default=8, show_default=True, help="Of the activations.")
+@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of quantization-aware training.")
+@click.option("--images", type=click.IntRange(1), help="To train on (default: all but those held out).")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
+@results_option
+@data_option
+def quantize(
+    checkpoint: Path, bits: int, activation_bits: int, epochs: int, images: int | None, seed: int, out: Path,
+    data: Path | None,
+) -> None:  # fmt: skip
+    """Quantize a trained LeNet by the article's four levels, and tell where the loss comes from.
+
+    Trains with rounded numbers, converts to integers, switches each source of noise on alone, names the layer that flipped
+    an image, and chooses bits for each layer under a budget. All figures are of held-out images.
+    """
+    model, metadata = load_lenet(checkpoint)
+    note_if_seen(metadata)
+    settings = quantize_job.Settings(bits, activation_bits, epochs, images=images, seed=seed)
+    training, held_out = load_images(data, hold_out=True)
+    settings = replace(settings, analysed=min(settings.analysed, len(held_out)))
+    report = quantize_job.run(model, settings, training, held_out, click.echo)
+    click.echo(f"\n{quantize_job.as_text(report)}\n")
+    click.echo(f"Written to {make_folder(out)}: {quantize_job.write(out, report)}.")
+
+
+@click.command()
+@checkpoint_argument
+@click.option("--layer", default="conv2", show_default=True, help="Whose output is drawn.")
+@click.option("--images", type=click.IntRange(100), default=1000, show_default=True, help="Training images to run.")
+@results_option
+@data_option
+def observers(checkpoint: Path, layer: str, images: int, out: Path, data: Path | None) -> None:
+    """Draw which range each observer chooses for the activations of a layer, at 8 and at 4 bits."""
+    model, _ = load_lenet(checkpoint)
+    training, _ = load_images(data, hold_out=True)
+    x = training.images[:images]
+    batches = [
+        values for name, values in stage_outputs(as_sequential(model, x[:1]), x, batch_size=100) if name == layer
+    ]
+    if not batches:
+        raise click.BadParameter(f"no convolution or linear layer is called {layer!r}", param_hint="--layer")
+    title = f"output of {layer} (after its ReLU) on {len(x):,} training images"
+    plot_observers(batches, title=title).savefig(make_folder(out) / "observers.png", dpi=110)
+    click.echo(f"Written to {out}: observers.png.")
+
+
+@click.command()
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="LeNets: seeds 0, 1, ...")
+@click.option("--quick", is_flag=True, help="A first look: few widths, few images.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/bits"), show_default=True,
+              help="Folder for single runs: what is there is not done again.")  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the report (default: results; --quick runs/quick)."
+)
+@data_option
+def bits(seeds: int, quick: bool, runs: Path, out: Path | None, data: Path | None) -> None:
+    """Draw accuracy against the bits of a weight: by tensor, channel and group; calibrated, and trained for it."""
+    study, folder = (bits_study.QUICK, runs / "quick") if quick else (bits_study.Study(), runs)
+    try:
+        report = bits_study.run(study, seeds, make_folder(folder), data and data.resolve(), click.echo)
+    except RuntimeError as error:
+        raise Stopped(f"{error}; finished runs are in {folder}, and the same command goes on from there") from None
+    click.echo(f"\n{bits_study.as_table(report)}\n")
+    target = make_folder(out or Path("runs/quick" if quick else "results"))
+    click.echo(f"Written to {target}: {', '.join(bits_study.write(target, report | {'quick': quick}))}.")

@@ -1,0 +1,97 @@
+"""`minigrad quantize` and `minigrad observers` on a small dataset."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from minigrad.compression import bits_study
+from minigrad.compression.cli import main
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def run(small_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quantize")
+    result = call("quantize", "--data", small_data, "--bits", 3, "--epochs", 1, "--images", 500, "--out", folder)
+    assert result.exit_code == 0, result.output
+    return json.loads((folder / "quantize_3_bits.json").read_text()), result.output
+
+
+def test_quantize_reports_levels_noise_flips_and_bits(run):
+    report, said = run
+    assert [row["level"] for row in report["levels"]] == [1, 2, 3, 4]
+    assert "integer accuracy" not in report["levels"][0]
+    for row in report["levels"][1:]:
+        assert abs(row["integer accuracy"] - row["accuracy"]) < 2
+    assert report["settings"]["bits"] == 3
+    assert report["measured on"] == "held-out images"
+    assert set(report["versions"]) >= {"minigrad", "numpy", "numba"}
+    assert report["mixed"]["bytes"] <= report["mixed"]["budget"] < report["mixed"]["uniform"]["bytes"]
+    assert len(report["flips"]) == min(3, report["flipped"])
+    for flip in report["flips"]:
+        np.testing.assert_allclose(sum(flip["shares"].values()), flip["margin_after"] - flip["margin_before"])
+        assert f"image {flip['image']}: {flip['before']} became {flip['after']}, mostly by {flip['culprit']}" in said
+    assert "requantization" in said
+    assert f"{report['float']:.2f} %" in said
+
+
+def test_shares_of_the_report_add_up_to_the_whole_increase(run):
+    report, _ = run
+    shares = [row["share"] for row in report["sources"].values()]
+    assert np.isfinite(shares).all()
+    assert set(report["sensitivity"]) == {"conv1", "conv2", "fc1", "fc2", "fc3"}
+    assert len(report["signal to noise"]) == 10
+
+
+def test_observers_draws_a_picture_and_knows_its_layers(small_data, tmp_path):
+    result = call("observers", "--data", small_data, "--images", 100, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "observers.png").read_bytes().startswith(b"\x89PNG")
+    refused = call("observers", "--data", small_data, "--images", 100, "--layer", "conv9", "--out", tmp_path)
+    assert refused.exit_code == 2
+    assert "no convolution or linear layer is called 'conv9'" in refused.output
+
+
+def test_bits_are_studied_over_seeds_and_drawn(small_data, tmp_path, monkeypatch):
+    quick = bits_study.Study(bits=(4, 1), epochs=1, qat_epochs=1, qat_images=300, limit=600, calibration=50)
+    monkeypatch.setattr(bits_study, "QUICK", quick)
+    arguments = ["bits", "--quick", "--seeds", 2, "--data", small_data, "--runs", tmp_path / "runs", "--out", tmp_path]
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "bits.json").read_text())
+    assert [(row["bits"], row["scales"], row["way"]) for row in report["rows"]] == [
+        (bits, scales, way)
+        for bits, kinds in ((4, ("tensor", "channel", "group")), (1, ("tensor", "channel")))
+        for scales in kinds
+        for way in ("calibrated", "trained")
+    ]
+    for row in report["rows"]:
+        below = [f - q for f, q in zip(report["float"]["test"]["values"], row["test"]["values"], strict=True)]
+        np.testing.assert_allclose(row["points below float"]["values"], below)
+        low, high = row["test"]["interval"]
+        assert low < row["test"]["mean"] < high or low == high
+    assert (tmp_path / "bits.png").read_bytes().startswith(b"\x89PNG")
+    again = call(*arguments)
+    assert "2 of 2 runs are there already: bits-seed-0, bits-seed-1" in again.output
+    assert json.loads((tmp_path / "bits.json").read_text()) == report
+
+
+def test_the_plot_of_bits_shows_errors_and_intervals():
+    rows = [
+        {"bits": bits, "scales": "channel", "way": way, "test": {"mean": 98.0, "interval": [97.5, 98.5]}}
+        for bits in (8, 2)
+        for way in bits_study.WAYS
+    ]
+    rows += [row | {"scales": scales} for row in rows for scales in ("tensor", "group")]
+    report = {"settings": {"bits": [8, 2]}, "seeds": [0, 1], "float": {"test": {"mean": 99.0}}, "rows": rows}
+    figure = bits_study.plot(report)
+    for ax in figure.axes:
+        assert ax.get_xlabel() == "bits of a weight"
+        np.testing.assert_allclose(ax.containers[1][0].get_ydata(), [2.0, 2.0])
+        (bars,) = ax.containers[1][2]
+        np.testing.assert_allclose(bars.get_segments()[0][:, 1], [1.5, 2.5])
