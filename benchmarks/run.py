@@ -25,6 +25,10 @@ BENCHMARKS = {
         *("sparse_scipy", "sparse_torch", "sparse_dense", "sparse_fc1", "sparse_planned", "sparse_lenet"),
         *("surgery_64", "surgery_1000"),
     ],
+    "integer": [
+        *("integer_int8_64", "integer_float_64", "integer_onnx_64", "integer_plain_64"),
+        *("integer_int8_1000", "integer_float_1000", "integer_onnx_1000", "integer_plain_1000", "integer_int8_1"),
+    ],
     "startup": ["import", "compile", "first_step", "memory"],
     "scaling": ["scaling_batch", "scaling_pixels", "scaling_channels"],
 }

@@ -1,0 +1,33 @@
+"""Integer-only inference: from the pixel to the logits there is no floating-point number."""
+
+from .arithmetic import PROFILES, quantize_multiplier
+from .certificate import Bound
+from .convert import lower, to_integer
+from .layers import (
+    IntegerAvgPool2d,
+    IntegerConv2d,
+    IntegerFlatten,
+    IntegerLayer,
+    IntegerLinear,
+    IntegerMaxPool2d,
+    Scale,
+    TensorInfo,
+)
+from .model import IntegerModel
+
+__all__ = [
+    "PROFILES",
+    "Bound",
+    "IntegerAvgPool2d",
+    "IntegerConv2d",
+    "IntegerFlatten",
+    "IntegerLayer",
+    "IntegerLinear",
+    "IntegerMaxPool2d",
+    "IntegerModel",
+    "Scale",
+    "TensorInfo",
+    "lower",
+    "quantize_multiplier",
+    "to_integer",
+]

@@ -1,0 +1,236 @@
+"""One instruction for four products: AVX512-VNNI's VPDPBUSD, and what else the packed kernel does with vectors of int32.
+
+A vector here is 16 int32, one of each of 16 images (see `minigrad.kernels.vector`). The instruction looks at each int32 as
+four bytes, those of x unsigned and those of w signed, multiplies them one by one and adds the four products to a third
+vector:
+
+    lane of c  +=  x0 * w0 + x1 * w1 + x2 * w2 + x3 * w3        64 multiply-adds at once
+
+Nothing saturates, and sums wrap around in int32 just as ordinary additions do. Since x has to be unsigned, activations q are
+kept as q + 128 here; the 128 * sum of w that this adds to a sum is taken off the bias, so that not a bit changes.
+
+As in `minigrad.kernels.vector`, each function stands here twice: as Python for arrays, and as LLVM instructions.
+"""
+
+# Numba calls an intrinsic without its first parameter.
+# pyright: reportCallIssue=false
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+LANES = 16
+"""Numbers of a vector: AVX-512 has 512 bits."""
+
+AVAILABLE = bool(binding.get_host_cpu_features().get("avx512vnni"))
+"""Whether this CPU has the instruction."""
+
+
+def dot4(c, x, w):
+    """Return c + the sum of four products, lane by lane: bytes of x unsigned, of w signed."""
+    products = x.view(np.uint8).astype(np.int32) * w.view(np.int8)
+    return c + products.reshape(-1, 4).sum(axis=1, dtype=np.int32)
+
+
+def scale(c, q, bits):
+    """Return (c * q + 2**(bits - 1)) >> bits, computed in int64."""
+    return ((c.astype(np.int64) * int(q) + (1 << (int(bits) - 1))) >> int(bits)).astype(np.int32)
+
+
+def shift_left(x, bits):
+    """Return x * 2**bits."""
+    return x << np.int32(bits)
+
+
+def shift_right_rounded(x, bits):
+    """Return x / 2**bits, ties away from zero: `arithmetic.rounding_divide_by_power_of_two`."""
+    mask = np.int32((1 << int(bits)) - 1)
+    return (x >> np.int32(bits)) + ((x & mask) > (mask >> 1) + (x < 0)).astype(np.int32)
+
+
+def clamp(x, zero, low, high):
+    """Return x + zero, limited to low ... high."""
+    return np.minimum(np.maximum(x + np.int32(zero), np.int32(low)), np.int32(high))
+
+
+def plus(x, number):
+    """Return x + number."""
+    return x + np.int32(number)
+
+
+def larger(x, y):
+    """Return the larger of x and y, lane by lane."""
+    return np.maximum(x, y)
+
+
+def join(x, y, bits):
+    """Return x | y << bits: y's byte beside x's."""
+    return x | y << np.int32(bits)
+
+
+def low_bits(x, bits):
+    """Return the lowest bits of x, 0 to 31 of them."""
+    return x & np.int32((1 << int(bits)) - 1)
+
+
+def load_word(octets, index):
+    """Return four neighbouring bytes as an int32, the first one lowest.
+
+    octets: uint8, flat and contiguous
+    """
+    return octets[index : index + 4].view(np.int32)[0]
+
+
+def _wide(builder, value, kind):
+    """Return a number in every lane."""
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None))
+
+
+def _narrowed(builder, number, kind):
+    """Return an integer of any width as int32 in every lane."""
+    if number.type.width != 32:
+        number = (
+            builder.trunc(number, ir.IntType(32)) if number.type.width > 32 else builder.sext(number, ir.IntType(32))
+        )
+    return _wide(builder, number, kind)
+
+
+def _define(function, generate):
+    """Give a function its compiled form: `generate(builder, args)` writes its instructions. The result is a vector like x."""
+
+    @intrinsic
+    def compiled(typing, args):
+        def codegen(context, builder, signature, given):
+            return generate(builder, cgutils.unpack_tuple(builder, given[0]))
+
+        return args.types[0](args), codegen
+
+    return compiled
+
+
+def _instruction(builder, args):
+    """c, x, w -> one VPDPBUSD. LLVM knows it by this name; its operands are vectors of int32."""
+    kind = args[0].type
+    function_type = ir.FunctionType(kind, [kind, kind, kind])
+    name = "llvm.x86.avx512.vpdpbusd.512"
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
+
+
+def _scale(builder, args):
+    """Widen the lanes to int64, multiply, add half of what is shifted out, shift, and narrow them again."""
+    c, q, bits = args
+    wide, number = ir.VectorType(ir.IntType(64), c.type.count), ir.IntType(64)
+    q, bits = (x if x.type.width == 64 else builder.sext(x, number) for x in (q, bits))
+    half = builder.shl(ir.Constant(number, 1), builder.sub(bits, ir.Constant(number, 1)))
+    product = builder.mul(builder.sext(c, wide), _wide(builder, q, wide))
+    total = builder.add(product, _wide(builder, half, wide))
+    return builder.trunc(builder.ashr(total, _wide(builder, bits, wide)), c.type)
+
+
+def _shift_right_rounded(builder, args):
+    x, bits = args[0], _narrowed(builder, args[1], args[0].type)
+    one = _wide(builder, ir.Constant(ir.IntType(32), 1), x.type)
+    mask = builder.sub(builder.shl(one, bits), one)
+    negative = builder.lshr(x, _wide(builder, ir.Constant(ir.IntType(32), 31), x.type))  # 1 where x < 0
+    threshold = builder.add(builder.lshr(mask, one), negative)
+    up = builder.icmp_signed(">", builder.and_(x, mask), threshold)
+    return builder.add(builder.ashr(x, bits), builder.zext(up, x.type))
+
+
+def _larger(builder, args):
+    return builder.select(builder.icmp_signed(">", args[0], args[1]), args[0], args[1])
+
+
+def _clamp(builder, args):
+    zero, low, high = (_narrowed(builder, number, args[0].type) for number in args[1:])
+    x = _larger(builder, [builder.add(args[0], zero), low])
+    return builder.select(builder.icmp_signed("<", x, high), x, high)
+
+
+def _plus(builder, args):
+    return builder.add(args[0], _narrowed(builder, args[1], args[0].type))
+
+
+def _shift_left(builder, args):
+    return builder.shl(args[0], _narrowed(builder, args[1], args[0].type))
+
+
+def _join(builder, args):
+    return builder.or_(args[0], builder.shl(args[1], _narrowed(builder, args[2], args[0].type)))
+
+
+def _low_bits(builder, args):
+    one = ir.Constant(ir.IntType(32), 1)
+    bits = args[1] if args[1].type.width == 32 else builder.trunc(args[1], ir.IntType(32))
+    return builder.and_(args[0], _wide(builder, builder.sub(builder.shl(one, bits), one), args[0].type))
+
+
+@intrinsic
+def _load_word(typing, octets, index):
+    def generate(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(32).as_pointer())
+        word = builder.load(place)
+        word.align = 1  # anywhere
+        return word
+
+    return types.int32(octets, types.intp), generate
+
+
+_dot4, _scaled = _define(dot4, _instruction), _define(scale, _scale)
+_shifted_right, _clamped = _define(shift_right_rounded, _shift_right_rounded), _define(clamp, _clamp)
+_added, _shifted_left = _define(plus, _plus), _define(shift_left, _shift_left)
+_larger_of, _joined, _lowest = _define(larger, _larger), _define(join, _join), _define(low_bits, _low_bits)
+
+
+@overload(dot4)
+def _dot4_compiled(c, x, w):
+    return lambda c, x, w: _dot4((c, x, w))
+
+
+@overload(load_word)
+def _load_word_compiled(octets, index):
+    return lambda octets, index: _load_word(octets, index)
+
+
+@overload(scale)
+def _scale_compiled(c, q, bits):
+    return lambda c, q, bits: _scaled((c, q, bits))
+
+
+@overload(shift_left)
+def _shift_left_compiled(x, bits):
+    return lambda x, bits: _shifted_left((x, bits))
+
+
+@overload(shift_right_rounded)
+def _shift_right_rounded_compiled(x, bits):
+    return lambda x, bits: _shifted_right((x, bits))
+
+
+@overload(clamp)
+def _clamp_compiled(x, zero, low, high):
+    return lambda x, zero, low, high: _clamped((x, zero, low, high))
+
+
+@overload(plus)
+def _plus_compiled(x, number):
+    return lambda x, number: _added((x, number))
+
+
+@overload(larger)
+def _larger_compiled(x, y):
+    return lambda x, y: _larger_of((x, y))
+
+
+@overload(join)
+def _join_compiled(x, y, bits):
+    return lambda x, y, bits: _joined((x, y, bits))
+
+
+@overload(low_bits)
+def _low_bits_compiled(x, bits):
+    return lambda x, bits: _lowest((x, bits))

@@ -1,0 +1,145 @@
+"""The packed kernel gives the plain kernel's bits, its vectors do as Python says, and both can be stepped through."""
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigrad import kernels
+from minigrad.compression.integer import IntegerFlatten, IntegerMaxPool2d, IntegerModel, Scale, TensorInfo, engine, vnni
+from minigrad.compression.integer.arithmetic import requantize
+from minigrad.compression.integer.packed import IMAGES, rounded
+from minigrad.kernels.vector import load, splat, store
+from tests.compression.integer.integer_cases import random_images, random_layer, small_lenet
+
+needs_vnni = pytest.mark.skipif(not vnni.AVAILABLE, reason="this CPU has no AVX512-VNNI")
+PIXEL = np.float32(1 / 255)
+
+
+def both_kernels(model, images):
+    """Return logits and accumulators of the packed and of the plain kernel."""
+    assert model._plan.packed is not None
+    packed = model.logits(images), model.accumulators(images)
+    with engine.plain_kernel():
+        return packed, (model.logits(images), model.accumulators(images))
+
+
+@needs_vnni
+@pytest.mark.parametrize("count", [1, IMAGES - 1, IMAGES, IMAGES + 1, 200])
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {},
+        {"profile": "single", "linear_per_channel": True},
+        {"padding": (2, 1), "pad_value": -95},
+        {"padding": (1, 3), "stride": (2, 1)},
+        {"dilation": (2, 2)},
+    ],
+    ids=lambda given: "-".join(given) or "lenet",
+)
+def test_lenets_have_the_same_bits(settings_, count):
+    for one, other in zip(*both_kernels(small_lenet(count, **settings_), random_images(1, count)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@needs_vnni
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data(), seed=st.integers(0, 10_000))
+def test_any_chain_has_the_same_bits(data, seed):
+    """Channels that fill words, and those that leave one, two or three bytes; several convolutions; linear at the end."""
+    rng, draw, size = np.random.default_rng(seed), data.draw, st.integers(1, 3)
+    profile = draw(st.sampled_from(["tflite", "single"]))
+    shape = start = (draw(st.integers(1, 6)), draw(st.integers(6, 9)), draw(st.integers(6, 9)))
+    layers, scale, zero = [], PIXEL, -128
+    for i in range(draw(st.integers(0, 2))):
+        geometry = {"stride": (draw(size), draw(size)), "padding": (draw(size), draw(size))}
+        geometry["dilation"] = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+        w = (draw(st.integers(1, 7)), shape[0], draw(size), draw(size))
+        relu = draw(st.booleans())
+        layers.append(random_layer(rng, w, scale, zero, profile=profile, relu=relu, name=f"conv{i}", **geometry))
+        scale, zero = layers[-1].output_scale.as_float32()[()], layers[-1].output_zero
+        shape = layers[-1].output_shape(shape)
+        if min(shape[1:]) > 1 and draw(st.booleans()):
+            layers.append(IntegerMaxPool2d((2, 2), (2, 2)))
+            shape = layers[-1].output_shape(shape)
+    if not layers or draw(st.booleans()):
+        layers.append(IntegerFlatten())
+        w = (draw(st.integers(1, 9)), int(np.prod(shape)))
+        layers.append(random_layer(rng, w, scale, zero, profile=profile, relu=False, name="fc"))
+    model = IntegerModel(TensorInfo(start, Scale.of(PIXEL)), tuple(layers), profile)
+    images = rng.integers(0, 256, (3, *start), np.uint8)
+    assert model._plan.packed is not None
+    packed = model.logits(images)
+    with engine.plain_kernel():
+        np.testing.assert_array_equal(model.logits(images), packed)
+
+
+@needs_vnni
+def test_the_packed_kernel_runs_as_python():
+    rng = np.random.default_rng(0)
+    conv = random_layer(rng, (3, 1, 2, 2), PIXEL, -128, name="conv", padding=(1, 0))
+    fc = random_layer(rng, (2, 27), conv.output_scale.as_float32()[()], conv.output_zero, relu=False, name="fc")
+    layers = (conv, IntegerMaxPool2d((2, 2), (2, 2)), IntegerFlatten(), fc)
+    model, images = IntegerModel(TensorInfo((1, 5, 7), Scale.of(PIXEL)), layers), random_images(1, 3, (5, 7))
+    compiled, plain = both_kernels(model, images)
+    with kernels.use("python"):
+        np.testing.assert_array_equal(model.logits(images), compiled[0])
+        np.testing.assert_array_equal(model.accumulators(images), plain[1])
+
+
+def test_what_the_packed_kernel_cannot_run_goes_to_the_plain_one():
+    assert small_lenet(pool="average")._plan.packed is None
+    assert small_lenet(profile="onnx")._plan.packed is None
+    rng = np.random.default_rng(0)
+    grouped = random_layer(rng, (4, 1, 3, 3), PIXEL, -128, groups=2, name="conv")
+    assert IntegerModel(TensorInfo((2, 8, 8), Scale.of(PIXEL)), (grouped,))._plan.packed is None
+
+
+WORDS = st.lists(st.integers(-(2**31), 2**31 - 1), min_size=16, max_size=16).map(
+    lambda given: np.array(given, np.int32)
+)
+
+
+def test_a_word_is_four_products():
+    """Bytes of x are unsigned, those of w signed: 255 * -128 and so on."""
+    octets = np.array([255, 0, 1, 2], np.uint8).view(np.int32)
+    w = np.array([-128, 127, 5, -3], np.int8).view(np.int32)
+    assert vnni.dot4(np.array([10], np.int32), octets, w).tolist() == [10 - 255 * 128 + 5 - 6]
+
+
+def each(c, x, w, bits, number, out):
+    """Every vector function, one after the other."""
+    a, b, wide = load(c, 0), load(x, 0), splat(w[0])
+    store(out, 0, vnni.dot4(a, b, wide))
+    store(out, 16, vnni.larger(a, b))
+    store(out, 32, vnni.shift_right_rounded(a, bits))
+    store(out, 48, vnni.clamp(vnni.shift_right_rounded(a, 20), number, -100, 90))
+    store(out, 64, vnni.join(vnni.low_bits(a, 8), vnni.low_bits(b, 8), 8))
+    store(out, 80, vnni.shift_left(vnni.low_bits(a, 12), bits % 16))
+    store(out, 96, vnni.scale(a, 2**30 + number, 31))
+
+
+@needs_vnni
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(WORDS, WORDS, WORDS, st.integers(0, 30), st.integers(-128, 127))
+def test_vector_functions_do_as_python_says(c, x, w, bits, number):
+    found, expected = np.zeros(112, np.int32), np.zeros(112, np.int32)
+    compiled_each(c, x, w, bits, number, found)
+    each(c, x, w, bits, number, expected)
+    np.testing.assert_array_equal(found, expected)
+
+
+compiled_each = numba.njit(each)
+
+
+@given(
+    st.lists(st.integers(-(2**24), 2**24), min_size=16, max_size=16),
+    st.integers(2**30, 2**31 - 1),
+    st.integers(-31, 0),
+    st.integers(0, 1),
+)
+def test_vectors_are_requantized_like_numbers(sums, multiplier, shift, profile):
+    found = rounded(np.array(sums, np.int32), multiplier, shift, profile, (3, -100, 90))
+    expected = [min(max(requantize(acc, multiplier, shift, profile) + 3, -100), 90) for acc in sums]
+    assert found.tolist() == expected
