@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint course test-notebooks parity bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
+.PHONY: demo test lint course test-notebooks try-explorer parity conformance bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
 
 demo: $(VENV)/.core ## train, prune and fine-tune LeNet on MNIST; writes runs/demo
 	$(BIN)/minigrad demo
@@ -24,8 +24,14 @@ course: $(VENV)/.notebooks ## install Jupyter and open the notebooks
 test-notebooks: $(VENV)/.notebooks $(VENV)/.test ## run every notebook from a clean kernel
 	$(BIN)/python -m pytest -q tests/notebooks --notebooks
 
-parity: $(VENV)/.parity ## compare with PyTorch
+try-explorer: $(VENV)/.browser ## move the sliders of the explorer in JupyterLab, in a Chromium without a window
+	$(BIN)/python tools/try_explorer.py runs/explorer
+
+parity: $(VENV)/.parity ## compare with PyTorch; integer models with TensorFlow Lite Micro, LiteRT and onnxruntime
 	$(BIN)/python -m pytest -q -m parity
+
+conformance: $(VENV)/.parity ## integer models in other runtimes, on all test images; prints the tables and writes docs/conformance.md
+	$(BIN)/python -m tools.conformance
 
 bench: $(VENV)/.bench ## time against PyTorch, onnxruntime and micrograd's algorithm; prints one table
 	$(BIN)/python benchmarks/run.py
@@ -69,7 +75,7 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 	$(PIP) install -q -e .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.notebooks: $(VENV)/.%: pyproject.toml | $(BIN)/python
+$(VENV)/.test $(VENV)/.notebooks $(VENV)/.browser: $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(PIP) install -q -e '.[$*]'
 	@touch $@ $(VENV)/.core
 

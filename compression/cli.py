@@ -31,6 +31,7 @@ from .cli_base import (
 )
 from .cli_distill import distill, scan_distillation, soft_targets
 from .cli_pruning import blame, criteria, prune
+from .cli_quantize import bits, observers, quantize
 from .cli_repro import repro
 from .cli_sparse import atlas, describe_layers, load_any, sparsify
 from .cli_structure import scan, shrink_command, structure
@@ -53,7 +54,7 @@ def main(threads: int | None, traceback: bool) -> None:
 
 for command in (
     *(prune, blame, criteria, repro, shrink_command, scan, structure, sparsify, atlas),
-    *(distill, scan_distillation, soft_targets),
+    *(distill, scan_distillation, soft_targets, quantize, observers, bits),
 ):
     main.add_command(command)
 
@@ -166,6 +167,7 @@ def finetune_command(checkpoint: Path, out: Path, data: Path | None, choose_on: 
     with saving() as save:
 
         def after_epoch(found: Any, _: Module) -> None:
+            """Save the model if it is the best so far, and report."""
             epoch = len(found.correct)
             if found.best_epoch == epoch:
                 kept = {HELD_OUT: True} if choose_on == "held-out" and metadata.get(HELD_OUT) else {}

@@ -114,6 +114,7 @@ def run(recipe: Recipe, training: ImageDataset, test: ImageDataset, save: Save, 
     start = time.perf_counter()
 
     def after_epoch(found: FineTuned, model: Module) -> None:
+        """Save the model if it is the best so far, and report."""
         epoch = len(found.correct)
         if found.best_epoch == epoch:
             save("fine-tuned", found.best, seed=recipe.seed, epoch=recipe.epochs + epoch)

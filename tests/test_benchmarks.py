@@ -18,6 +18,9 @@ LIMITS = {
     "scalar_10000": 1.5, "scalar_500": 1.0,
     "sparse_scipy": 0.4, "sparse_torch": 1.0, "sparse_dense": 1.0, "sparse_fc1": 1.0,
     "sparse_planned": 1.0, "sparse_lenet": None, "surgery_64": 0.6, "surgery_1000": 0.6,
+    "integer_int8_64": 0.2, "integer_float_64": 0.5, "integer_onnx_64": 0.4, "integer_plain_64": 1.5,
+    "integer_int8_1000": 0.2, "integer_float_1000": 0.5, "integer_onnx_1000": 0.4, "integer_plain_1000": 1.5,
+    "integer_int8_1": 1.0,
     "import": 0.7, "compile": 30, "first_step": 2, "memory": 900,
     "scaling_batch": None, "scaling_pixels": None, "scaling_channels": None,
 }  # fmt: skip

@@ -174,7 +174,10 @@ HINTON2015 = Reproduction(
     needs={part: "teacher" for part, plan in {**PLANS, **QUICK}.items() if plan.teacher is not None},
     deviations=(
         "The paper gives neither epochs, learning rates nor batch size, and of the regularisation only its kinds: those below "
-        "are ours.",
+        "are ours. Of the teacher's dropout rates, 0.5 on hidden units and 0.2 on pixels, usual where training is longer, "
+        "left 62 of 5,000 held-out images wrong after 100 epochs; 0.25 and 0 left 47 after 60 epochs, and 0.1 and 0 left 38.",
+        "Soft targets are learned at half the rate of labels, with a warm-up. Of three rates tried with only 7s and 8s, 0.1 "
+        "ended with dead units and nine tenths of the held-out images wrong; 0.05 left 7 % after the correction, 0.02 9 %.",
         "Training here is on 55,000 images, of teachers and of students; the other 5,000 are held out, and all settings were "
         "chosen on them.",
         "The paper chose the corrections of the biases on the test images; here they are chosen on the held-out images.",

@@ -136,6 +136,7 @@ def _learn_(
     best, iteration, lowest, done = model, 0, math.inf, 0
 
     def finish_step(model: Module) -> None:
+        """Re-apply the masks; every so many steps, look at the held-out loss."""
         nonlocal best, iteration, lowest, done
         after_step(model)
         done += 1

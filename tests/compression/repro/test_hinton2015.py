@@ -150,6 +150,28 @@ def test_the_transfer_sets_lack_what_they_should(small_data, tmp_path, monkeypat
     assert only[0] == {7, 8}
 
 
+def test_taught_students_begin_gently_and_the_others_at_once(small_data, tmp_path, monkeypatch):
+    schedules = []
+
+    def note(model, loader, *rest, schedule, schedule_each, **settings):
+        schedules.append(schedule)
+        assert schedule_each == "step"
+
+    monkeypatch.setattr(minigrad, "fit", note)  # distill calls it as well
+    chosen = jobs(tmp_path, small_data, **{"800-T20": {"epochs": 5}})[:3]
+    assert reproduce(HINTON2015, chosen)["failed"] == []
+    steps = 8, 4, 20  # 500 images make 4 batches
+    teacher, alone, taught = ([s.rate(n) for n in range(count)] for s, count in zip(schedules, steps, strict=True))
+    for rates, plan in ((teacher, TEACHER), (alone, STUDENT)):
+        assert rates[0] == plan.lr
+        assert rates == sorted(rates, reverse=True)
+        assert 0 < rates[-1] < plan.lr / 2
+    assert taught.index(max(taught)) == 0.2 * 20 - 1
+    assert taught[3] == pytest.approx(0.05)
+    assert taught[0] == pytest.approx(0.002)
+    assert taught[-1] < 1e-6
+
+
 def test_pixels_go_from_black_0_to_white_1():
     x = pixels(ImageDataset(np.array([[[0, 51], [102, 255]]], np.uint8), np.zeros(1, int)))
     assert (x.dtype, x.shape) == (np.float32, (1, 1, 2, 2))
