@@ -14,6 +14,7 @@ from minigrad.nn import CrossEntropyLoss
 from minigrad.optim import SGD
 from minigrad.resume import fit
 
+from .demo import evaluation_loader
 from .figures import BLUE, GREEN, GREY, ORANGE
 from .models import LeNet
 from .quantization import quantize_model
@@ -70,7 +71,7 @@ def work(job: Job) -> dict[str, Any]:
     model = LeNet()
     batches = DataLoader(training.images, training.labels, batch_size=study.batch_size, shuffle=True, seed=job.seed)
     fit(model, batches, CrossEntropyLoss(), SGD(model.parameters(), study.lr, study.momentum), study.epochs)
-    loaders = [DataLoader(part.images, part.labels, batch_size=500) for part in (held_out, test)]
+    loaders = [evaluation_loader(part) for part in (held_out, test)]
     few = training.subset(np.arange(len(training))[: study.qat_images])
     rows = []
     for bits in study.bits:
@@ -155,7 +156,7 @@ def plot(report: dict[str, Any]) -> Figure:
             ax.errorbar(x, errors, bars, color=color, marker=marker, capsize=3, label=label)
         below = 100 - report["float"]["test"]["mean"]
         ax.axhline(below, color=GREY, linestyle="--", label=f"float: {below:.2f} %")
-        ax.set(yscale="log", xlabel="bits of a weight", title=f"{way}", xticks=report["settings"]["bits"])
+        ax.set(yscale="log", xlabel="bits of a weight", title=way, xticks=report["settings"]["bits"])
         ax.invert_xaxis()
         ax.yaxis.set_major_formatter("{x:g}")
         ax.grid(alpha=0.3)

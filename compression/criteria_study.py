@@ -16,7 +16,7 @@ from .demo import Recipe, evaluation_loader, train_lenet, train_on_
 from .figures import spread_accuracies
 from .prune_job import calibration_loader
 from .pruning import CRITERIA, SparsePruner, select
-from .report import align, t_interval, write_report
+from .report import align, summarize, write_report
 from .sparse.timing import describe_machine
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -95,15 +95,6 @@ def run(
             name: {stage: [summarize(values) for values in lists] for stage, lists in stages.items()}
             for name, stages in found.items()
         },
-    }
-
-
-def summarize(values: list[float]) -> dict[str, Any]:
-    """Return the values of all seeds, their mean and its 95 % interval."""
-    return {
-        "values": values,
-        "mean": float(np.mean(values)),
-        "interval": list(t_interval(values)),
     }
 
 

@@ -26,7 +26,7 @@ from .cli_base import HELD_OUT, load_lenet
 from .distillation import DistillationLoss, checksum_of_model, distill, plot_confusions, soft_targets, teacher_logits
 from .distillation.analysis import confusion_matrix
 from .models import LENET_WIDTHS, LeNet
-from .report import align, t_interval, wilson_interval, write_report
+from .report import align, summarize, t_interval, wilson_interval, write_report
 from .repro.common import Job, Run, images, run_jobs, versions
 from .sparse import weight_bytes
 from .sparse.timing import Contestant, describe_machine, race, stopwatch
@@ -199,7 +199,7 @@ def run(
         "seeds": list(range(study.seeds)),
         "teachers": [str(path) for path in given] or "trained here",
         "rows": rows,
-        "gain": {"values": gain, "mean": float(np.mean(gain)), "interval": list(t_interval(gain))},
+        "gain": summarize(gain),
         "held-out accuracy": {name: [r["results"]["held-out accuracy"] for r in found] for name, found in of.items()},
         "confusion": {name: found[0].tolist() for name, found in confusion.items()},
         "machine": describe_machine(),

@@ -14,7 +14,9 @@ import numpy as np
 import minigrad
 from minigrad import DataLoader, evaluate
 from minigrad.datasets import ImageDataset
+from minigrad.nn import Sequential
 
+from .demo import evaluation_loader
 from .models import LeNet, as_sequential, fold_batch_norm
 from .quantization import (
     QuantizedModel,
@@ -77,7 +79,7 @@ def run(
     minigrad.manual_seed(settings.seed)
     training = training.subset(np.arange(len(training))[: settings.images])
     images, labels = held_out.images, held_out.labels
-    loader = DataLoader(images, labels, batch_size=500)
+    loader = evaluation_loader(held_out)
     batches = DataLoader(
         training.images, training.labels, batch_size=settings.batch_size, shuffle=True, seed=settings.seed
     )
@@ -97,8 +99,9 @@ def run(
         say(f"level {level}: {rows[-1][1]:.2f} %  {'; '.join(quantized.done)}")
     report["levels"] = [_level(quantized, accuracy, held_out) for quantized, accuracy in rows]
     report["table"] = levels_table(rows)
-    report |= _analyse(model, settings, calibration, images[: settings.analysed], labels[: settings.analysed])
-    report["mixed"] = _optimise(model, settings, images[: settings.analysed], labels[: settings.analysed], loader)
+    chain = fold_batch_norm(as_sequential(model, images[:1]))
+    report |= _analyse(chain, settings, calibration, images[: settings.analysed], labels[: settings.analysed])
+    report["mixed"] = _optimise(chain, settings, images[: settings.analysed], labels[: settings.analysed], loader)
     return report
 
 
@@ -111,9 +114,8 @@ def _level(quantized: QuantizedModel, accuracy: float, held_out: ImageDataset) -
     return row
 
 
-def _analyse(model: LeNet, settings: Settings, calibration: Any, images: Any, labels: Any) -> dict[str, Any]:
+def _analyse(chain: Sequential, settings: Settings, calibration: Any, images: Any, labels: Any) -> dict[str, Any]:
     """Return where the noise of a model that is only calibrated comes from."""
-    chain = fold_batch_norm(as_sequential(model, images[:1]))
     _, weights = round_weights(chain, max(settings.bits, 2))
     parts = chain, weights, calibrate(chain, calibration, bits=settings.activation_bits)
     before, after = (m.eval()(images).data.argmax(axis=1) for m in (chain, with_noise(*parts)))
@@ -132,17 +134,16 @@ def _analyse(model: LeNet, settings: Settings, calibration: Any, images: Any, la
     }
 
 
-def _optimise(model: LeNet, settings: Settings, images: Any, labels: Any, loader: DataLoader) -> dict[str, Any]:
+def _optimise(chain: Sequential, settings: Settings, images: Any, labels: Any, loader: DataLoader) -> dict[str, Any]:
     """Return bits for each layer under a budget, beside the same bits for all."""
-    chain = fold_batch_norm(as_sequential(model, images[:1]))
     costs = bit_costs(chain, images, labels)
     uniform = min((width for width in next(iter(costs.values()))), key=lambda width: abs(width - settings.bits))
     whole = sum(option[uniform][0] for option in costs.values())
-    choice = choose_bits(
-        costs, max(int(settings.share * whole), sum(min(n for n, _ in o.values()) for o in costs.values()))
-    )
+    budget = int(settings.share * whole)
+    least = sum(min(n for n, _ in options.values()) for options in costs.values())
+    choice = choose_bits(costs, max(budget, least))
     return {
-        "budget": int(settings.share * whole),
+        "budget": budget,
         "bits": choice.bits,
         "bytes": choice.nbytes,
         "accuracy": evaluate(round_weights(chain, choice.bits)[0], loader),

@@ -84,6 +84,15 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
+def summarize(values: Sequence[float]) -> dict[str, Any]:
+    """Return the values of two or more seeds, their mean and its 95 % t-interval, as JSON can hold them."""
+    return {
+        "values": list(values),
+        "mean": float(np.mean(values)),
+        "interval": list(t_interval(values)),
+    }
+
+
 def measure(stage: str, model: Module, correct: int, total: int, seconds: float) -> Stage:
     """Fill in a report's row for a model that classified `correct` of `total` images as labelled."""
     parameters = sum(p.size for p in model.parameters())

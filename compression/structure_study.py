@@ -16,11 +16,10 @@ from minigrad.functional import fusion
 from minigrad.loader import DataLoader
 from minigrad.nn import Module
 
-from .criteria_study import summarize
 from .demo import Recipe, evaluation_loader, train_lenet, train_on_
 from .figures import BLUE, GREEN, GREY, ORANGE, spread_accuracies
 from .pruning import SparsePruner, choose, prune_channels, shrink
-from .report import align, write_report
+from .report import align, summarize, write_report
 from .sparse import FORMATS, encode, to_sparse
 from .sparse.timing import Contestant, describe_machine, race, stopwatch
 

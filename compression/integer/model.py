@@ -11,34 +11,7 @@ import numpy as np
 from . import engine, explain, files
 from .arithmetic import check_profile
 from .certificate import Bound, accumulator_bounds, certify
-from .layers import (
-    HIGH,
-    LOW,
-    IntegerAvgPool2d,
-    IntegerConv2d,
-    IntegerFlatten,
-    IntegerLayer,
-    IntegerLinear,
-    IntegerMaxPool2d,
-    Scale,
-    TensorInfo,
-    WeightedLayer,
-)
-
-__all__ = [
-    "HIGH",
-    "LOW",
-    "IntegerAvgPool2d",
-    "IntegerConv2d",
-    "IntegerFlatten",
-    "IntegerLayer",
-    "IntegerLinear",
-    "IntegerMaxPool2d",
-    "IntegerModel",
-    "Scale",
-    "TensorInfo",
-    "WeightedLayer",
-]
+from .layers import IntegerFlatten, IntegerLayer, TensorInfo, WeightedLayer
 
 Array = np.ndarray
 
