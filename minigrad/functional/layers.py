@@ -1,5 +1,6 @@
 """What layers compute: linear maps, convolution, pooling, dropout, normalisation."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     check_bias("linear", b, w)
     check_dtypes("linear", x, w, b)
     if x.ndim == 2:
-        return apply(ops.Linear, x, w, b)
+        return peephole.linear(x, w, b)
     rows = apply(ops.Linear, x.reshape(int(np.prod(x.shape[:-1])), x.shape[-1]), w, b)
     return rows.reshape(*x.shape[:-1], w.shape[0])
 
@@ -78,32 +79,38 @@ def conv2d(
         (64, 6, 24, 24)
     """
     x, w, b = as_tensor(input), as_tensor(weight), None if bias is None else as_tensor(bias)
-    if x.ndim != 4 or w.ndim != 4:
-        raise ValueError(f"conv2d: x must be (N, C, H, W) and w (F, C / groups, KH, KW) {_shapes(x, w)}")
-    (images, channels, height, width), (filters, depth, *window) = x.shape, w.shape
     strides, pads = pair("conv2d", "stride", stride, 1), pair("conv2d", "padding", padding, 0)
     dilations = pair("conv2d", "dilation", dilation, 1)
-    if groups != int(groups) or groups < 1 or filters % groups or channels % groups:
-        raise ValueError(f"conv2d: groups={groups} does not divide C={channels} and F={filters} {_shapes(x, w)}")
-    if channels != depth * groups:
-        raise ValueError(f"conv2d: x has C={channels} channels but w expects C={depth * groups} {_shapes(x, w)}")
-    size = (height + 2 * pads[0], width + 2 * pads[1])
-    if depth == 0 or 0 in window:
-        raise ValueError(f"conv2d: a filter without elements {_shapes(x, w)}")
-    out_size = output_size(size, window, strides, dilations)
-    if min(out_size) < 1:
-        raise ValueError(
-            f"conv2d: a {window[0]}x{window[1]} kernel with dilation {dilations} does not fit into a padded image of "
-            f"{size[0]}x{size[1]} {_shapes(x, w)}"
-        )
+    shape = _conv2d_shape(x.shape, w.shape, strides, pads, dilations, groups)
     check_bias("conv2d", b, w)
     check_dtypes("conv2d", x, w, b)
     settings = {"stride": strides, "padding": pads, "dilation": dilations, "groups": int(groups)}
-    return peephole.conv2d(ops.Conv2d, (x, w, b), (images, filters, *out_size), **settings)
+    return peephole.conv2d(ops.Conv2d, (x, w, b), shape, **settings)
 
 
-def _shapes(x: Tensor, w: Tensor) -> str:
-    return f"(x: {x.shape}, w: {w.shape})"
+@lru_cache  # shapes repeat from batch to batch: checked once, they cost nothing
+def _conv2d_shape(
+    x: tuple[int, ...], w: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: int
+) -> tuple[int, ...]:
+    """Check the shapes of a convolution's x and w and return that of its result."""
+    shapes = f"(x: {x}, w: {w})"
+    if len(x) != 4 or len(w) != 4:
+        raise ValueError(f"conv2d: x must be (N, C, H, W) and w (F, C / groups, KH, KW) {shapes}")
+    (images, channels, height, width), (filters, depth, *window) = x, w
+    if groups != int(groups) or groups < 1 or filters % groups or channels % groups:
+        raise ValueError(f"conv2d: groups={groups} does not divide C={channels} and F={filters} {shapes}")
+    if channels != depth * groups:
+        raise ValueError(f"conv2d: x has C={channels} channels but w expects C={depth * groups} {shapes}")
+    size = (height + 2 * padding[0], width + 2 * padding[1])
+    if depth == 0 or 0 in window:
+        raise ValueError(f"conv2d: a filter without elements {shapes}")
+    out_size = output_size(size, window, stride, dilation)
+    if min(out_size) < 1:
+        raise ValueError(
+            f"conv2d: a {window[0]}x{window[1]} kernel with dilation {dilation} does not fit into a padded image of "
+            f"{size[0]}x{size[1]} {shapes}"
+        )
+    return images, filters, *out_size
 
 
 def max_pool2d(input: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
@@ -196,21 +203,27 @@ def _shares(size: int, parts: int) -> np.ndarray:
 
 def _window(name: str, x: Tensor, kernel_size: Pair, stride: Pair | None, padding: Pair) -> tuple[Any, Any, Any]:
     """Check a pooling window and return its size, stride and padding as pairs."""
-    if x.ndim != 4:
-        raise ValueError(f"{name}: x must be (N, C, H, W) (x: {x.shape})")
     check_kernel_dtype(name, x)
     window = pair(name, "kernel_size", kernel_size, 1)
     strides = window if stride is None else pair(name, "stride", stride, 1)
     pads = pair(name, "padding", padding, 0)
-    if 2 * pads[0] > window[0] or 2 * pads[1] > window[1]:
-        raise ValueError(f"{name}: padding {pads} is more than half the window {window}")
-    size = (x.shape[2] + 2 * pads[0], x.shape[3] + 2 * pads[1])
-    if min(output_size(size, window, strides, (1, 1))) < 1:
+    _check_window(name, x.shape, window, strides, pads)
+    return window, strides, pads
+
+
+@lru_cache
+def _check_window(name: str, x: tuple[int, ...], window: Any, stride: Any, padding: Any) -> None:
+    """Check that a window fits into images of shape x."""
+    if len(x) != 4:
+        raise ValueError(f"{name}: x must be (N, C, H, W) (x: {x})")
+    if 2 * padding[0] > window[0] or 2 * padding[1] > window[1]:
+        raise ValueError(f"{name}: padding {padding} is more than half the window {window}")
+    size = (x[2] + 2 * padding[0], x[3] + 2 * padding[1])
+    if min(output_size(size, window, stride, (1, 1))) < 1:
         raise ValueError(
             f"{name}: a window of {window[0]}x{window[1]} does not fit into a padded image of {size[0]}x{size[1]} "
-            f"(x: {x.shape})"
+            f"(x: {x})"
         )
-    return window, strides, pads
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:

@@ -1,10 +1,11 @@
-"""A peephole: conv2d, relu and max_pool2d that follow each other run as one.
+"""A peephole: conv2d, relu and max_pool2d that follow each other run as one, and so do linear and relu.
 
 ReLU and pooling together read their input once instead of three times, and need not store what lies between. But an op that
 has run cannot be merged with the next, so inside `with fusion():` some results wait until somebody looks at them:
 
 - `relu` of a convolution waits. If `max_pool2d` comes for it, both run as one op, `relu_max_pool2d`.
 - `conv2d` waits too where no gradient is recorded. All three then run as one kernel (the op's `relu_max_pool2d`).
+- `linear` waits there as well, and `relu`, if it is next, runs with it.
 
 Anything else that touches a waiting result (another op, `.data`, a forward hook) makes it run first: the values are the same
 either way, bit for bit. What must not happen is that its inputs are written over in the meantime, so this is switched on
@@ -27,7 +28,7 @@ _fusing: ContextVar[bool | None] = ContextVar("minigrad_fusing", default=None)
 
 @contextmanager
 def fusion(on: bool = True) -> Iterator[None]:
-    """Let conv2d, relu and max_pool2d wait for each other inside the block. An outer `fusion(False)` is obeyed.
+    """Let conv2d, linear, relu and max_pool2d wait for each other inside the block. An outer `fusion(False)` is obeyed.
 
     Example:
         >>> with fusion(False):
@@ -107,16 +108,31 @@ def conv2d(op: type[ops.Op], inputs: tuple[Any, ...], shape: tuple[int, ...], **
         inputs: x, which is (N, C, H, W), and the op's others.
         shape: of the result.
     """
-    if _fusing.get() and not tape.recording() and not tape.observers.get():  # an observer wants to see each op
+    if _may_wait():
         return Waiting(op, inputs, settings, shape)
     return apply(op, *inputs, **settings)
 
 
+def linear(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    """Run a linear map of rows, whose arguments were checked, or let it wait if no gradient is recorded."""
+    if _may_wait():
+        return Waiting(ops.Linear, (x, w, b), {}, (x.shape[0], w.shape[0]))
+    return apply(ops.Linear, x, w, b)
+
+
+def _may_wait() -> bool:
+    """Return True if a result may wait that is not needed for a gradient, and that no observer wants to see."""
+    return bool(_fusing.get()) and not tape.recording() and not tape.observers.get()
+
+
 def relu(x: Tensor) -> Tensor:
-    """Run relu, or let it wait if x comes from a convolution."""
-    if _fusing.get() and _comes_from_conv(x):
-        return Waiting(ops.Relu, (x,), {}, x.shape)
-    return apply(ops.Relu, x)
+    """Run relu, together with a linear map that waits before it, or let it wait if x comes from a convolution."""
+    if not _fusing.get():
+        return apply(ops.Relu, x)
+    if isinstance(x, Waiting) and x.call and x.call[0] is ops.Linear:
+        rows, w, b = (None if t is None else t.data for t in x.call[1])
+        return Tensor(ops.Linear.product(rows, np.ascontiguousarray(w), b, rectify=True))
+    return Waiting(ops.Relu, (x,), {}, x.shape) if _comes_from_conv(x) else apply(ops.Relu, x)
 
 
 def max_pool2d(x: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
@@ -134,5 +150,5 @@ def max_pool2d(x: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int],
 
 def _comes_from_conv(x: Tensor) -> bool:
     if isinstance(x, Waiting) and x.call is not None:
-        return x.call[0] is not ops.Relu
+        return x.call[0] not in (ops.Relu, ops.Linear)
     return isinstance(x.op, ops.Conv2d)

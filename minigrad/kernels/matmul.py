@@ -32,8 +32,10 @@ def matmul_rows(a, b, out):
 
 
 @kernel
-def linear_forward(w, x, b, out):
+def linear_forward(w, x, b, rectify, out):
     """out = w @ x + b, in blocks of rows of w: each adds its part of b as soon as BLAS is done with it.
+
+    With `rectify` negative results become 0; NaN stays.
 
     w: (O, I), C-contiguous   x: (I, N), C- or F-contiguous   b: (O,)   out: (O, N), C-contiguous, overwritten
     """
@@ -44,7 +46,8 @@ def linear_forward(w, x, b, out):
             for row in range(start, stop):
                 target = out[row]
                 for n in range(target.size):
-                    target[n] += b[row]
+                    value = target[n] + b[row]
+                    target[n] = 0 if rectify and value <= 0 else value
 
 
 @kernel

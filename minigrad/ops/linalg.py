@@ -28,10 +28,15 @@ class Linear(Op, name="linear", axes="x: (N, I), w: (O, I), b: (O,) -> (N, O)", 
 
     def forward(self, x, w, b=None):
         self.x, self.w = x, np.ascontiguousarray(w)
+        return self.product(x, self.w, b)
+
+    @staticmethod
+    def product(x, w, b, rectify=False):
+        """Compute forward, or its ReLU."""
         out = np.empty((w.shape[0], x.shape[0]), x.dtype)  # (O, N)
         b = np.zeros(w.shape[0], x.dtype) if b is None else np.ascontiguousarray(b)
         # w: (O, I)   x.T: (I, N)   -> (O, N)
-        kernels.linear_forward(self.w, _contiguous(x.T), b, out)
+        kernels.linear_forward(w, _contiguous(x.T), b, rectify, out)
         return out.T
 
     def vjp_x(self, g):

@@ -57,6 +57,42 @@ def test_inference_gives_the_same_bits_with_and_without(conv, pool, images, rng)
     np.testing.assert_array_equal(no_bias.data, run(x, w, None, conv, pool).data)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("images", [0, 1, 7, 64, 300])
+def test_linear_and_relu_give_the_same_bits_with_and_without(images, dtype, rng):
+    x, w, b = (rng.normal(size=shape).astype(dtype) for shape in ((images, 9), (70, 9), 70))
+    x[:1, 3], w[5], b[5] = np.nan, 0, 0
+    for bias in (b, None):
+        with no_grad():
+            separate = F.relu(F.linear(x, w, bias)).data
+            with F.fusion():
+                waiting = F.linear(x, w, bias)
+                assert isinstance(waiting, Waiting)
+                assert waiting.shape == (images, 70)
+                fused = F.relu(waiting).data
+                assert waiting.call is not None  # relu did not need it
+        np.testing.assert_array_equal(fused, separate)
+        np.testing.assert_array_equal(waiting.data, F.linear(x, w, bias).data)
+        assert fused.dtype == dtype
+
+
+def test_linear_waits_for_no_gradient_and_no_observer(rng):
+    x, w, seen = rng.normal(size=(3, 4)), Tensor(rng.normal(size=(2, 4)), requires_grad=True), []
+
+    class Names(tape.Observer):
+        def forward(self, op, arrays, settings, out, seconds):
+            seen.append(op.name)
+
+    with F.fusion():
+        assert F.relu(F.linear(x, w)).op.name == "relu"
+        with no_grad(), tape.observing(Names()):
+            F.relu(F.linear(x, w))
+        with no_grad():
+            pooled = F.max_pool2d(F.linear(x, w).reshape(1, 1, 3, 2), 2)
+    assert seen == ["linear", "relu"]
+    assert pooled.item() == (x @ w.data.T)[:2].max()
+
+
 def test_which_ops_run(rng):
     x, w, b = arrays(rng, 2, np.float32)
     seen = []

@@ -83,7 +83,7 @@ def matmul_rows(draw):
 
 def linear_forward(draw):
     w, x, out = matmul_rows(draw)
-    return [w, x, numbers(draw, len(w)), out]
+    return [w, x, numbers(draw, len(w)), draw(st.booleans()), out]
 
 
 def matmul_transposed(draw):
