@@ -14,10 +14,12 @@ from .layers import (
     TensorInfo,
 )
 from .model import IntegerModel
+from .storage import FileBytes, LayerBytes
 
 __all__ = [
     "PROFILES",
     "Bound",
+    "FileBytes",
     "IntegerAvgPool2d",
     "IntegerConv2d",
     "IntegerFlatten",
@@ -25,6 +27,7 @@ __all__ = [
     "IntegerLinear",
     "IntegerMaxPool2d",
     "IntegerModel",
+    "LayerBytes",
     "Scale",
     "TensorInfo",
     "lower",

@@ -1,4 +1,7 @@
-"""Integer models in files: safetensors with a checksum. Nothing in a wrong weight or shift would show that it is wrong."""
+"""Integer models in files: safetensors with a checksum. Nothing in a wrong weight or shift would show that it is wrong.
+
+Weights are packed: see `storage.py`.
+"""
 
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +22,7 @@ from .layers import (
     Scale,
     TensorInfo,
 )
+from .storage import FileBytes, pack_weights, unpack_weights
 
 Array = np.ndarray
 
@@ -28,13 +32,17 @@ KINDS = {
 """Layers, by the name they have in a file."""
 
 
-def save_integer(path: str | Path, model: Any, **metadata: Any) -> None:
+def save_integer(path: str | Path, model: Any, **metadata: Any) -> FileBytes:
     """Write an `IntegerModel` as a safetensors file, whole or not at all.
 
     Args:
         path: the file, usually *.safetensors.
         model: the model.
         metadata: anything JSON can hold.
+
+    Returns:
+        Where the file's bytes are: those of the layers are reckoned from their shapes and bits, that of the header is what
+        the file says of itself, and `total` is the file's size.
 
     Raises:
         OSError: the file cannot be written.
@@ -45,6 +53,9 @@ def save_integer(path: str | Path, model: Any, **metadata: Any) -> None:
     about["layers"] = [_take_apart(layer, f"layers.{i}", arrays) for i, layer in enumerate(model.layers)]
     metadata = {**metadata, "integer": about}
     write_checkpoint(path, arrays, {**metadata, "sha256": digest(arrays, metadata)})
+    with Path(path).open("rb") as file:
+        header = 8 + int.from_bytes(file.read(8), "little")
+    return FileBytes(model.layer_bytes(), 8, header)
 
 
 def load_integer(path: str | Path, cls: Any) -> Any:
@@ -76,7 +87,10 @@ def _take_apart(record: Any, name: str, arrays: dict[str, Array]) -> dict[str, A
     row: dict[str, Any] = {"kind": type(record).__name__}
     for field in fields(record):
         value = getattr(record, field.name)
-        if isinstance(value, Scale):
+        if field.name == "weight":
+            packed, row["weight"] = pack_weights(value)
+            arrays |= {f"{name}.weight.{part}": array for part, array in packed.items()}
+        elif isinstance(value, Scale):
             arrays[f"{name}.{field.name}.mantissa"], arrays[f"{name}.{field.name}.exponent"] = (
                 value.mantissa,
                 value.exponent,
@@ -94,6 +108,10 @@ def _put_together(row: dict[str, Any], name: str, arrays: dict[str, Array]) -> A
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in row.items() if key != "kind"
     }
+    if "weight" in values:
+        stem = f"{name}.weight."
+        packed = {key.removeprefix(stem): array for key, array in arrays.items() if key.startswith(stem)}
+        values["weight"] = unpack_weights(packed, **values["weight"])
     for key in (field.name for field in fields(cls) if field.name not in values):
         stem = f"{name}.{key}"
         if f"{stem}.mantissa" in arrays:

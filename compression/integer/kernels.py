@@ -2,7 +2,7 @@
 
 A task takes a block of images through all layers. Inside, the images of a block are innermost: x[c, h, w, n] lies at
 ((c * H + h) * W + w) * N + n, so that every inner loop runs over neighbouring images, and flattening costs nothing. What
-the layers are is told by a table of integers, `program`, with a row for each step (see `program.py`).
+the layers are is told by a table of integers, `program`, with a row for each step (see `columns.py`).
 
 A product of two int8 fits into int16, where a vector register holds twice as many numbers as in int32. A few products even
 add up there: as long as their weights' magnitudes sum to 255 at most, no sum can leave int16, as 255 * 128 = 32,640.
@@ -15,27 +15,14 @@ from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
 
-from .arithmetic import requantize_onnx, requantize_single, requantize_tflite
+from . import columns as col
+from .arithmetic import requantize
 
 GROUP = 6
 """Products that are added in int16 before they go to int32."""
 
 WHOLE = 64
 """Rows of weights are filled up with zeros to a multiple of this: vectors without a rest to be added one by one."""
-
-# Columns of a program: what a step does, ...
-KIND, CHANNELS, HEIGHT, WIDTH = 0, 1, 2, 3  # ... its input,
-OUT_CHANNELS, OUT_HEIGHT, OUT_WIDTH = 4, 5, 6  # ... its output (of a weighted step: before pooling),
-STRIDE_H, STRIDE_W = 7, 8  # ... the step of its windows,
-POOL_H, POOL_W, POOL_STRIDE_H, POOL_STRIDE_W, POOLED_H, POOLED_W = 9, 10, 11, 12, 13, 14  # ... pooling,
-PAD_H, PAD_W, PAD_VALUE = 15, 16, 17  # ... the border,
-ZERO, CLAMP_LOW, CLAMP_HIGH = 18, 19, 20  # ... how its output is shifted and clamped,
-FIRST_CHANNEL = 21  # ... where its output channels begin in the tables that have a row for each,
-FIRST_ROW = 22  # ... and, of a linear layer, where its weights begin.
-COLUMNS = 23
-
-CONV, LINEAR, MAX_POOL, AVG_POOL, PAD = 0, 1, 2, 3, 4
-"""Kinds of steps. A linear layer's features are images of 1x1."""
 
 
 @kernel
@@ -58,8 +45,8 @@ def run_program(images, program, taps, places, groups, rows, bias, multiplier, s
         lay_out(images, first, count, x)
         for step in range(len(program)):
             row = program[step]
-            if row[KIND] == CONV or row[KIND] == LINEAR:
-                if row[KIND] == CONV:
+            if row[col.KIND] == col.CONV or row[col.KIND] == col.LINEAR:
+                if row[col.KIND] == col.CONV:
                     conv2d(row, x, count, taps, places, groups, bias, acc)
                 else:
                     linear(row, x, count, rows, bias, acc)
@@ -67,7 +54,7 @@ def run_program(images, program, taps, places, groups, rows, bias, multiplier, s
                     give_out(acc, first, count, out)
                 else:
                     requantize_all(row, acc, count, multiplier, shift, profile, y)
-            elif row[KIND] == PAD:
+            elif row[col.KIND] == col.PAD:
                 pad(row, x, count, y)
             else:
                 pool(row, x, count, y)
@@ -110,13 +97,13 @@ def copy(source, target):
 @helper
 def pad(row, x, count, y):
     """Copy x into the middle of a larger image whose border has the pad value."""
-    channels, height, width = row[CHANNELS], row[HEIGHT], row[WIDTH]
-    out_height, out_width = row[OUT_HEIGHT], row[OUT_WIDTH]
-    fill(y[: channels * out_height * out_width * count], row[PAD_VALUE])
+    channels, height, width = row[col.CHANNELS], row[col.HEIGHT], row[col.WIDTH]
+    out_height, out_width = row[col.OUT_HEIGHT], row[col.OUT_WIDTH]
+    fill(y[: channels * out_height * out_width * count], row[col.PAD_VALUE])
     for c in range(channels):
         for h in range(height):
             source = (c * height + h) * width * count
-            to = ((c * out_height + h + row[PAD_H]) * out_width + row[PAD_W]) * count
+            to = ((c * out_height + h + row[col.PAD_H]) * out_width + row[col.PAD_W]) * count
             copy(x[source : source + width * count], y[to : to + width * count])
 
 
@@ -126,19 +113,19 @@ def conv2d(row, x, count, taps, places, groups, bias, acc):
 
     Requantization never turns a larger sum into a smaller output. So pooling may as well come first: fewer sums remain.
     """
-    line = row[OUT_WIDTH] * count
-    lines, part = np.empty(row[POOL_H] * line, np.int32), np.empty(line, np.int16)
-    for ph in range(row[POOLED_H]):
-        for f in range(row[OUT_CHANNELS]):
-            channel = row[FIRST_CHANNEL] + f
+    line = row[col.OUT_WIDTH] * count
+    lines, part = np.empty(row[col.POOL_H] * line, np.int32), np.empty(line, np.int16)
+    for ph in range(row[col.POOLED_H]):
+        for f in range(row[col.OUT_CHANNELS]):
+            channel = row[col.FIRST_CHANNEL] + f
             own = slice(groups[channel], groups[channel + 1])
-            for r in range(row[POOL_H]):
-                at = (ph * row[POOL_STRIDE_H] + r) * row[STRIDE_H] * row[WIDTH] * count
+            for r in range(row[col.POOL_H]):
+                at = (ph * row[col.POOL_STRIDE_H] + r) * row[col.STRIDE_H] * row[col.WIDTH] * count
                 sums = lines[r * line : (r + 1) * line]
                 fill(sums, bias[channel])
-                add_groups(taps[own], places[own], x, at, count, row[STRIDE_W], part, sums)
-            to = (f * row[POOLED_H] + ph) * row[POOLED_W] * count
-            largest(row, lines, line, count, acc[to : to + row[POOLED_W] * count])
+                add_groups(taps[own], places[own], x, at, count, row[col.STRIDE_W], part, sums)
+            to = (f * row[col.POOLED_H] + ph) * row[col.POOLED_W] * count
+            largest(row, lines, line, count, acc[to : to + row[col.POOLED_W] * count])
 
 
 @helper
@@ -169,13 +156,13 @@ def add_groups(taps, places, x, at, count, stride, part, sums):
 @helper
 def largest(row, acc, line, count, best):
     """best[pw, n] = the largest of acc in the window of pooled column pw. Rows first: they are the longest runs."""
-    for r in range(1, row[POOL_H]):
+    for r in range(1, row[col.POOL_H]):
         keep_larger(acc[r * line : (r + 1) * line], acc[:line])
-    for pw in range(row[POOLED_W]):
-        start = pw * row[POOL_STRIDE_W] * count
+    for pw in range(row[col.POOLED_W]):
+        start = pw * row[col.POOL_STRIDE_W] * count
         target = best[pw * count : (pw + 1) * count]
         copy(acc[start : start + count], target)
-        for c in range(1, row[POOL_W]):
+        for c in range(1, row[col.POOL_W]):
             keep_larger(acc[start + c * count : start + (c + 1) * count], target)
 
 
@@ -189,14 +176,14 @@ def keep_larger(values, target):
 @helper
 def linear(row, x, count, rows, bias, acc):
     """A linear layer's sums: acc[o, n] = bias[o] + sum over i of w[o, i] * x[i, n]."""
-    size = (row[CHANNELS] + WHOLE - 1) // WHOLE * WHOLE
+    size = (row[col.CHANNELS] + WHOLE - 1) // WHOLE * WHOLE
     features = np.zeros(size, np.int16)
     for n in range(count):
-        for i in range(row[CHANNELS]):
+        for i in range(row[col.CHANNELS]):
             features[i] = x[i * count + n]
-        for o in range(row[OUT_CHANNELS]):
-            start = row[FIRST_ROW] + o * size
-            acc[o * count + n] = bias[row[FIRST_CHANNEL] + o] + dot(rows[start : start + size], features)
+        for o in range(row[col.OUT_CHANNELS]):
+            start = row[col.FIRST_ROW] + o * size
+            acc[o * count + n] = bias[row[col.FIRST_CHANNEL] + o] + dot(rows[start : start + size], features)
 
 
 @helper
@@ -211,9 +198,9 @@ def dot(w, x):
 @helper
 def requantize_all(row, acc, count, multiplier, shift, profile, y):
     """Turn the sums of all output channels into int8."""
-    size = row[POOLED_H] * row[POOLED_W] * count
-    for f in range(row[OUT_CHANNELS]):
-        channel = row[FIRST_CHANNEL] + f
+    size = row[col.POOLED_H] * row[col.POOLED_W] * count
+    for f in range(row[col.OUT_CHANNELS]):
+        channel = row[col.FIRST_CHANNEL] + f
         own = slice(f * size, (f + 1) * size)
         requantize_run(acc[own], multiplier[channel], shift[channel], profile, row, y[own])
 
@@ -221,47 +208,40 @@ def requantize_all(row, acc, count, multiplier, shift, profile, y):
 @helper
 def requantize_run(acc, multiplier, shift, profile, row, out):
     """out[m] = acc[m] * M + zero, clamped."""
-    zero, low, high = row[ZERO], row[CLAMP_LOW], row[CLAMP_HIGH]
+    zero, low, high = row[col.ZERO], row[col.CLAMP_LOW], row[col.CLAMP_HIGH]
     q, s = np.int64(multiplier), np.int64(shift)
-    if profile == 0:
-        for m in range(acc.size):
-            out[m] = min(max(requantize_tflite(np.int64(acc[m]), q, s) + zero, low), high)
-    elif profile == 1:
-        for m in range(acc.size):
-            out[m] = min(max(requantize_single(np.int64(acc[m]), q, s) + zero, low), high)
-    else:
-        for m in range(acc.size):
-            out[m] = min(max(requantize_onnx(np.int64(acc[m]), q, s) + zero, low), high)
+    for m in range(acc.size):
+        out[m] = min(max(requantize(np.int64(acc[m]), q, s, profile) + zero, low), high)
 
 
 @helper
 def pool(row, x, count, y):
     """Pooling of each channel by itself: the largest value of a window, or its mean, rounded half away from zero."""
-    height, width, area = row[HEIGHT], row[WIDTH], row[POOL_H] * row[POOL_W]
-    for c in range(row[CHANNELS]):
-        for ph in range(row[POOLED_H]):
-            for pw in range(row[POOLED_W]):
-                p = ((c * row[POOLED_H] + ph) * row[POOLED_W] + pw) * count
+    height, width, area = row[col.HEIGHT], row[col.WIDTH], row[col.POOL_H] * row[col.POOL_W]
+    for c in range(row[col.CHANNELS]):
+        for ph in range(row[col.POOLED_H]):
+            for pw in range(row[col.POOLED_W]):
+                p = ((c * row[col.POOLED_H] + ph) * row[col.POOLED_W] + pw) * count
                 target = y[p : p + count]
-                fill(target, -128 if row[KIND] == MAX_POOL else 0)
+                fill(target, -128 if row[col.KIND] == col.MAX_POOL else 0)
                 for t in range(area):
-                    h = ph * row[POOL_STRIDE_H] + t // row[POOL_W] - row[PAD_H]
-                    w = pw * row[POOL_STRIDE_W] + t % row[POOL_W] - row[PAD_W]
+                    h = ph * row[col.POOL_STRIDE_H] + t // row[col.POOL_W] - row[col.PAD_H]
+                    w = pw * row[col.POOL_STRIDE_W] + t % row[col.POOL_W] - row[col.PAD_W]
                     if 0 <= h < height and 0 <= w < width:
                         s = ((c * height + h) * width + w) * count
-                        take(row[KIND], x[s : s + count], target)
+                        take(row[col.KIND], x[s : s + count], target)
                 for n in range(count):
                     value = np.int64(target[n])
-                    if row[KIND] == AVG_POOL:
+                    if row[col.KIND] == col.AVG_POOL:
                         mean = (abs(value) + area // 2) // area
                         value = -mean if value < 0 else mean
-                    target[n] = min(max(value, row[CLAMP_LOW]), row[CLAMP_HIGH])
+                    target[n] = min(max(value, row[col.CLAMP_LOW]), row[col.CLAMP_HIGH])
 
 
 @helper
 def take(kind, values, target):
     """Take values into a window's result so far."""
-    if kind == MAX_POOL:
+    if kind == col.MAX_POOL:
         keep_larger(values, target)
     else:
         for n in range(target.size):

@@ -12,6 +12,7 @@ from . import engine, explain, files
 from .arithmetic import check_profile
 from .certificate import Bound, accumulator_bounds, certify
 from .layers import IntegerFlatten, IntegerLayer, TensorInfo, WeightedLayer
+from .storage import FileBytes, LayerBytes, layer_bytes
 
 Array = np.ndarray
 
@@ -120,9 +121,13 @@ class IntegerModel:
         """Return how large each accumulator can become: a row for each output channel of each layer with weights."""
         return [row for layer in self.layers if isinstance(layer, WeightedLayer) for row in accumulator_bounds(layer)]
 
-    def save(self, path: str | Path, **metadata: Any) -> None:
-        """Write the model as a safetensors file: see `files.save_integer`."""
-        files.save_integer(path, self, **metadata)
+    def layer_bytes(self) -> list[LayerBytes]:
+        """Return what each layer takes in a file: a row for each layer with weights."""
+        return [layer_bytes(layer) for layer in self.layers if isinstance(layer, WeightedLayer)]
+
+    def save(self, path: str | Path, **metadata: Any) -> FileBytes:
+        """Write the model as a safetensors file, and return where its bytes are: see `files.save_integer`."""
+        return files.save_integer(path, self, **metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> "IntegerModel":

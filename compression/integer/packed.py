@@ -8,7 +8,7 @@ while all products are added: and four channels are just a plane of the next lay
 The last plane may hold only one or two channels. It is then spread: the free bytes take the same channels of the columns
 further right, so that one instruction does four, or two, neighbouring taps of a filter's row.
 
-`program.py` says what the columns of a program are; this kernel has a few more. `packing.py` makes the tables.
+`columns.py` says what the columns of a program are (CHANNELS counts planes here). `packing.py` makes the tables.
 """
 
 import numpy as np
@@ -17,43 +17,11 @@ from numba import prange
 from minigrad.kernels._kernel import helper, inlined, kernel
 from minigrad.kernels.vector import load, splat, store
 
-from .kernels import (
-    CHANNELS,
-    CLAMP_HIGH,
-    CLAMP_LOW,
-    COLUMNS,
-    FIRST_CHANNEL,
-    FIRST_ROW,
-    HEIGHT,
-    KIND,
-    OUT_CHANNELS,
-    OUT_HEIGHT,
-    OUT_WIDTH,
-    PAD,
-    PAD_H,
-    PAD_VALUE,
-    PAD_W,
-    POOL_H,
-    POOL_STRIDE_H,
-    POOL_STRIDE_W,
-    POOL_W,
-    POOLED_H,
-    POOLED_W,
-    STRIDE_H,
-    STRIDE_W,
-    WIDTH,
-    ZERO,
-)
+from . import columns as col
 from .vnni import LANES, clamp, dot4, join, larger, load_word, low_bits, scale, shift_left, shift_right_rounded
 
 IMAGES = 2 * LANES
 """Images of a task."""
-
-# CHANNELS counts planes here, FIRST_ROW is where a layer's packed weights begin, and there are also:
-TERMS, FIRST_PLACE, SPREAD, APART = COLUMNS, COLUMNS + 1, COLUMNS + 2, COLUMNS + 3
-"""Words of a sum; where its places begin; channels of a last plane that is spread, or 0; columns between its bytes."""
-
-PACKED_COLUMNS = COLUMNS + 4
 
 LOWEST = -(2**31)
 
@@ -80,15 +48,15 @@ def run_packed(images, program, places, weights, bias, multiplier, shift, profil
             lay_out(images, first, count, program[0], x)
         for step in range(len(program)):
             row = program[step]
-            if row[KIND] == PAD:
+            if row[col.KIND] == col.PAD:
                 pad(row, x, y)
             else:
-                if row[SPREAD]:
+                if row[col.SPREAD]:
                     spread(row, x)
                 last = step == len(program) - 1
-                for ph in range(row[POOLED_H]):
-                    for tile in range((row[OUT_CHANNELS] + 3) // 4):
-                        for pw in range(row[POOLED_W]):
+                for ph in range(row[col.POOLED_H]):
+                    for tile in range((row[col.OUT_CHANNELS] + 3) // 4):
+                        for pw in range(row[col.POOLED_W]):
                             c = window(row, x, places, weights, bias, tile, ph, pw)
                             if not (last and raw):
                                 c = requantize(row, c, multiplier, shift, profile, tile, 0 if last else 128)
@@ -123,7 +91,7 @@ def lay_out_words(images, first, count, stride, x):
 @helper
 def lay_out(images, first, count, row, x):
     """Put the bytes of channels together, pixel by pixel; in the last plane some bytes may stay what they were."""
-    places = row[HEIGHT] * row[WIDTH]
+    places = row[col.HEIGHT] * row[col.WIDTH]
     octets = x.view(np.uint8)
     for p in range(images.shape[1]):
         channel, place = p // places, p % places
@@ -135,13 +103,13 @@ def lay_out(images, first, count, row, x):
 @helper
 def pad(row, x, y):
     """Copy x into the middle of a larger image; all four bytes of a word in the border are the pad value."""
-    border = splat(np.int32((row[PAD_VALUE] + 128) * 0x01010101 - ((row[PAD_VALUE] + 128) // 128 << 32)))
-    for at in range(0, row[CHANNELS] * row[OUT_HEIGHT] * row[OUT_WIDTH] * IMAGES, LANES):
+    border = splat(np.int32((row[col.PAD_VALUE] + 128) * 0x01010101 - ((row[col.PAD_VALUE] + 128) // 128 << 32)))
+    for at in range(0, row[col.CHANNELS] * row[col.OUT_HEIGHT] * row[col.OUT_WIDTH] * IMAGES, LANES):
         store(y, at, border)
-    length = row[WIDTH] * IMAGES
-    for line in range(row[CHANNELS] * row[HEIGHT]):
-        plane, h = line // row[HEIGHT], line % row[HEIGHT]
-        to = ((plane * row[OUT_HEIGHT] + h + row[PAD_H]) * row[OUT_WIDTH] + row[PAD_W]) * IMAGES
+    length = row[col.WIDTH] * IMAGES
+    for line in range(row[col.CHANNELS] * row[col.HEIGHT]):
+        plane, h = line // row[col.HEIGHT], line % row[col.HEIGHT]
+        to = ((plane * row[col.OUT_HEIGHT] + h + row[col.PAD_H]) * row[col.OUT_WIDTH] + row[col.PAD_W]) * IMAGES
         for m in range(0, length, LANES):
             store(y, to + m, load(x, line * length + m))
 
@@ -149,14 +117,14 @@ def pad(row, x, y):
 @helper
 def spread(row, x):
     """Fill the free bytes of the last plane with the same channels of columns to the right; at the edge with any."""
-    used, width = 8 * row[SPREAD], row[WIDTH]
-    for h in range(row[HEIGHT]):
-        start = ((row[CHANNELS] - 1) * row[HEIGHT] + h) * width
+    used, width = 8 * row[col.SPREAD], row[col.WIDTH]
+    for h in range(row[col.HEIGHT]):
+        start = ((row[col.CHANNELS] - 1) * row[col.HEIGHT] + h) * width
         for w in range(width):
             for half in range(0, IMAGES, LANES):
                 word = low_bits(load(x, (start + w) * IMAGES + half), used)
-                for k in range(1, 4 // row[SPREAD]):
-                    column = min(w + k * row[APART], width - 1)
+                for k in range(1, 4 // row[col.SPREAD]):
+                    column = min(w + k * row[col.APART], width - 1)
                     other = low_bits(load(x, (start + column) * IMAGES + half), used)
                     word = join(word, other, k * used)
                 store(x, (start + w) * IMAGES + half, word)
@@ -165,20 +133,20 @@ def spread(row, x):
 @inlined
 def window(row, x, places, weights, bias, tile, ph, pw):
     """Return the sums of four channels for 32 images, the largest of a pooling window: two vectors for each channel."""
-    b = row[FIRST_CHANNEL] + 4 * tile
-    channels = row[OUT_CHANNELS] - 4 * tile
+    b = row[col.FIRST_CHANNEL] + 4 * tile
+    channels = row[col.OUT_CHANNELS] - 4 * tile
     lowest = splat(np.int32(LOWEST))
     best = (lowest, lowest, lowest, lowest, lowest, lowest, lowest, lowest)
-    for k in range(row[POOL_H] * row[POOL_W]):
-        oh = ph * row[POOL_STRIDE_H] + k // row[POOL_W]
-        ow = pw * row[POOL_STRIDE_W] + k % row[POOL_W]
-        at = (oh * row[STRIDE_H] * row[WIDTH] + ow * row[STRIDE_W]) * IMAGES
+    for k in range(row[col.POOL_H] * row[col.POOL_W]):
+        oh = ph * row[col.POOL_STRIDE_H] + k // row[col.POOL_W]
+        ow = pw * row[col.POOL_STRIDE_W] + k % row[col.POOL_W]
+        at = (oh * row[col.STRIDE_H] * row[col.WIDTH] + ow * row[col.STRIDE_W]) * IMAGES
         a0 = a1 = splat(bias[b])
         b0 = b1 = splat(bias[b + 1])
         c0 = c1 = splat(bias[b + 2])
         d0 = d1 = splat(bias[b + 3])
-        t = row[FIRST_ROW] + tile * row[TERMS] * 4
-        for place in range(row[FIRST_PLACE], row[FIRST_PLACE] + row[TERMS]):
+        t = row[col.FIRST_ROW] + tile * row[col.TERMS] * 4
+        for place in range(row[col.FIRST_PLACE], row[col.FIRST_PLACE] + row[col.TERMS]):
             p = at + places[place]
             x0, x1 = load(x, p), load(x, p + LANES)
             w = splat(weights[t])
@@ -203,8 +171,8 @@ def window(row, x, places, weights, bias, tile, ph, pw):
 def requantize(row, c, multiplier, shift, profile, tile, offset):
     """Return c * M + zero point + offset, clamped: `arithmetic.requantize`, for vectors."""
     a0, a1, b0, b1, c0, c1, d0, d1 = c
-    i = row[FIRST_CHANNEL] + 4 * tile
-    limits = (row[ZERO] + offset, row[CLAMP_LOW] + offset, row[CLAMP_HIGH] + offset)
+    i = row[col.FIRST_CHANNEL] + 4 * tile
+    limits = (row[col.ZERO] + offset, row[col.CLAMP_LOW] + offset, row[col.CLAMP_HIGH] + offset)
     return (
         rounded(a0, multiplier[i], shift[i], profile, limits),
         rounded(a1, multiplier[i], shift[i], profile, limits),
@@ -233,7 +201,7 @@ def rounded(c, multiplier, shift, profile, limits):
 def put(row, c, tile, ph, pw, last, y):
     """Store four channels as a word; those of the last step each by itself."""
     a0, a1, b0, b1, c0, c1, d0, d1 = c
-    area, at = row[POOLED_H] * row[POOLED_W], ph * row[POOLED_W] + pw
+    area, at = row[col.POOLED_H] * row[col.POOLED_W], ph * row[col.POOLED_W] + pw
     if not last:
         to = (tile * area + at) * IMAGES
         store(y, to, join(join(a0, b0, 8), join(c0, d0, 8), 16))

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import kernels as k
+from . import columns as col
 from .arithmetic import PROFILES
+from .kernels import GROUP, WHOLE
 from .layers import IntegerConv2d, IntegerLinear, IntegerMaxPool2d, PoolingLayer, WeightedLayer
 
 Array = np.ndarray
@@ -48,23 +49,23 @@ def make_program(stages: Any, profile: str) -> Program:
             continue
         if isinstance(layer, IntegerConv2d) and any(layer.padding):
             steps.append(pad_step(layer, shape))
-            shape = tuple(steps[-1][k.OUT_CHANNELS : k.OUT_WIDTH + 1])
+            shape = tuple(steps[-1][col.OUT_CHANNELS : col.OUT_WIDTH + 1])
         steps.append(weighted_step(stage, shape, channels, sum(map(len, rows))))
         channels += len(layer.weight)
         if isinstance(layer, IntegerLinear):
-            rows.append(np.pad(layer.weight.astype(np.int16), ((0, 0), (0, -shape[0] % k.WHOLE))).ravel())
+            rows.append(np.pad(layer.weight.astype(np.int16), ((0, 0), (0, -shape[0] % WHOLE))).ravel())
             groups += [len(taps)] * len(layer.weight)
             continue
         for weights, at in layer_taps(layer, shape):
             for group in group_taps(weights):
-                taps.append([weights[i] for i in group] + [0] * (k.GROUP - len(group)))
-                places.append([at[i] for i in group] + [at[group[0]]] * (k.GROUP - len(group)))
+                taps.append([weights[i] for i in group] + [0] * (GROUP - len(group)))
+                places.append([at[i] for i in group] + [at[group[0]]] * (GROUP - len(group)))
             groups.append(len(taps))
-    sizes = [row[a] * row[a + 1] * row[a + 2] for row in steps for a in (k.CHANNELS, k.OUT_CHANNELS)]
+    sizes = [row[a] * row[a + 1] * row[a + 2] for row in steps for a in (col.CHANNELS, col.OUT_CHANNELS)]
     return Program(
         np.array(steps, np.int64),
-        np.array(taps, np.int16).reshape(-1, k.GROUP),
-        np.array(places, np.int64).reshape(-1, k.GROUP),
+        np.array(taps, np.int16).reshape(-1, GROUP),
+        np.array(places, np.int64).reshape(-1, GROUP),
         np.array(groups, np.int64),
         np.concatenate(rows),
         np.concatenate([layer.folded_bias for layer in weighted]).astype(np.int32),
@@ -82,19 +83,19 @@ def as_image(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def new_step(kind: int, shape: Any, out_shape: Any) -> Array:
     """Return a row of the program that has no pooling and clamps to all of int8."""
-    row = np.zeros(k.COLUMNS, np.int64)
-    row[k.KIND], row[k.CHANNELS : k.WIDTH + 1], row[k.OUT_CHANNELS : k.OUT_WIDTH + 1] = kind, shape, out_shape
-    row[[k.STRIDE_H, k.STRIDE_W, k.POOL_H, k.POOL_W, k.POOL_STRIDE_H, k.POOL_STRIDE_W]] = 1
-    row[[k.POOLED_H, k.POOLED_W]] = out_shape[1:]
-    row[[k.CLAMP_LOW, k.CLAMP_HIGH]] = -128, 127
+    row = np.zeros(col.COLUMNS, np.int64)
+    row[col.KIND], row[col.CHANNELS : col.WIDTH + 1], row[col.OUT_CHANNELS : col.OUT_WIDTH + 1] = kind, shape, out_shape
+    row[[col.STRIDE_H, col.STRIDE_W, col.POOL_H, col.POOL_W, col.POOL_STRIDE_H, col.POOL_STRIDE_W]] = 1
+    row[[col.POOLED_H, col.POOLED_W]] = out_shape[1:]
+    row[[col.CLAMP_LOW, col.CLAMP_HIGH]] = -128, 127
     return row
 
 
 def pad_step(layer: IntegerConv2d, shape: tuple[int, ...]) -> Array:
     """Return the step that gives a convolution's input its border."""
     (channels, height, width), (pad_h, pad_w) = shape, layer.padding
-    row = new_step(k.PAD, shape, (channels, height + 2 * pad_h, width + 2 * pad_w))
-    row[[k.PAD_H, k.PAD_W, k.PAD_VALUE]] = pad_h, pad_w, layer.pad_value
+    row = new_step(col.PAD, shape, (channels, height + 2 * pad_h, width + 2 * pad_w))
+    row[[col.PAD_H, col.PAD_W, col.PAD_VALUE]] = pad_h, pad_w, layer.pad_value
     return row
 
 
@@ -102,17 +103,17 @@ def pool_step(stage: Any) -> Array:
     """Return the step of a pooling layer that stands by itself."""
     layer: PoolingLayer = stage.layer
     row = new_step(
-        k.MAX_POOL if isinstance(layer, IntegerMaxPool2d) else k.AVG_POOL, stage.input_shape, stage.output_shape
+        col.MAX_POOL if isinstance(layer, IntegerMaxPool2d) else col.AVG_POOL, stage.input_shape, stage.output_shape
     )
     set_pool(row, layer, stage.output_shape)
-    row[[k.PAD_H, k.PAD_W]], row[[k.CLAMP_LOW, k.CLAMP_HIGH]] = layer.padding, (layer.low, layer.high)
+    row[[col.PAD_H, col.PAD_W]], row[[col.CLAMP_LOW, col.CLAMP_HIGH]] = layer.padding, (layer.low, layer.high)
     return row
 
 
 def set_pool(row: Array, layer: PoolingLayer, shape: tuple[int, ...]) -> None:
     """Write a pooling layer's window and its output's size into a step."""
-    row[[k.POOL_H, k.POOL_W]], row[[k.POOL_STRIDE_H, k.POOL_STRIDE_W]] = layer.kernel, layer.stride
-    row[[k.POOLED_H, k.POOLED_W]] = shape[1:]
+    row[[col.POOL_H, col.POOL_W]], row[[col.POOL_STRIDE_H, col.POOL_STRIDE_W]] = layer.kernel, layer.stride
+    row[[col.POOLED_H, col.POOLED_W]] = shape[1:]
 
 
 def weighted_step(stage: Any, shape: tuple[int, ...], first_channel: int, first_row: int) -> Array:
@@ -125,14 +126,14 @@ def weighted_step(stage: Any, shape: tuple[int, ...], first_channel: int, first_
         first_row: how many weights the linear layers before have.
     """
     layer: WeightedLayer = stage.layer
-    kind = k.LINEAR if isinstance(layer, IntegerLinear) else k.CONV
+    kind = col.LINEAR if isinstance(layer, IntegerLinear) else col.CONV
     row = new_step(kind, shape, as_image(layer.output_shape(stage.input_shape)))
     if isinstance(layer, IntegerConv2d):
-        row[[k.STRIDE_H, k.STRIDE_W]] = layer.stride
+        row[[col.STRIDE_H, col.STRIDE_W]] = layer.stride
     if stage.pool is not None:
         set_pool(row, stage.pool, stage.output_shape)
-    row[[k.ZERO, k.CLAMP_LOW, k.CLAMP_HIGH]] = layer.output_zero, stage.low, stage.high
-    row[[k.FIRST_CHANNEL, k.FIRST_ROW]] = first_channel, first_row
+    row[[col.ZERO, col.CLAMP_LOW, col.CLAMP_HIGH]] = layer.output_zero, stage.low, stage.high
+    row[[col.FIRST_CHANNEL, col.FIRST_ROW]] = first_channel, first_row
     return row
 
 
@@ -167,7 +168,7 @@ def group_taps(weights: list[int]) -> list[list[int]]:
     for i in sorted(range(len(weights)), key=lambda i: -abs(weights[i])):
         size = abs(weights[i])
         for g, group in enumerate(groups):
-            if len(group) < k.GROUP and sums[g] + size <= 255:
+            if len(group) < GROUP and sums[g] + size <= 255:
                 group.append(i)
                 sums[g] += size
                 break

@@ -1,8 +1,8 @@
-"""One instruction for four products: AVX512-VNNI's VPDPBUSD, and what else the packed kernel does with vectors of int32.
+"""One instruction for four products: AVX512-VNNI's VPDPBUSD, and what else kernels do with vectors of int32.
 
-A vector here is 16 int32, one of each of 16 images (see `minigrad.kernels.vector`). The instruction looks at each int32 as
-four bytes, those of x unsigned and those of w signed, multiplies them one by one and adds the four products to a third
-vector:
+A vector here is 16 int32, of 16 images or of 16 output channels (see `minigrad.kernels.vector`). The instruction looks at
+each int32 as four bytes, those of x unsigned and those of w signed, multiplies them one by one and adds the four products to
+a third vector:
 
     lane of c  +=  x0 * w0 + x1 * w1 + x2 * w2 + x3 * w3        64 multiply-adds at once
 
@@ -55,11 +55,6 @@ def clamp(x, zero, low, high):
     return np.minimum(np.maximum(x + np.int32(zero), np.int32(low)), np.int32(high))
 
 
-def plus(x, number):
-    """Return x + number."""
-    return x + np.int32(number)
-
-
 def larger(x, y):
     """Return the larger of x and y, lane by lane."""
     return np.maximum(x, y)
@@ -108,10 +103,12 @@ def _define(function, generate):
 
         return args.types[0](args), codegen
 
-    return compiled
+    @overload(function)
+    def call_compiled(*args):
+        return lambda *args: compiled(args)
 
 
-def _instruction(builder, args):
+def _dot4(builder, args):
     """c, x, w -> one VPDPBUSD. LLVM knows it by this name; its operands are vectors of int32."""
     kind = args[0].type
     function_type = ir.FunctionType(kind, [kind, kind, kind])
@@ -150,10 +147,6 @@ def _clamp(builder, args):
     return builder.select(builder.icmp_signed("<", x, high), x, high)
 
 
-def _plus(builder, args):
-    return builder.add(args[0], _narrowed(builder, args[1], args[0].type))
-
-
 def _shift_left(builder, args):
     return builder.shl(args[0], _narrowed(builder, args[1], args[0].type))
 
@@ -180,57 +173,13 @@ def _load_word(typing, octets, index):
     return types.int32(octets, types.intp), generate
 
 
-_dot4, _scaled = _define(dot4, _instruction), _define(scale, _scale)
-_shifted_right, _clamped = _define(shift_right_rounded, _shift_right_rounded), _define(clamp, _clamp)
-_added, _shifted_left = _define(plus, _plus), _define(shift_left, _shift_left)
-_larger_of, _joined, _lowest = _define(larger, _larger), _define(join, _join), _define(low_bits, _low_bits)
-
-
-@overload(dot4)
-def _dot4_compiled(c, x, w):
-    return lambda c, x, w: _dot4((c, x, w))
+for function, instructions in {
+    dot4: _dot4, scale: _scale, shift_left: _shift_left, shift_right_rounded: _shift_right_rounded,
+    clamp: _clamp, larger: _larger, join: _join, low_bits: _low_bits,
+}.items():  # fmt: skip
+    _define(function, instructions)
 
 
 @overload(load_word)
 def _load_word_compiled(octets, index):
     return lambda octets, index: _load_word(octets, index)
-
-
-@overload(scale)
-def _scale_compiled(c, q, bits):
-    return lambda c, q, bits: _scaled((c, q, bits))
-
-
-@overload(shift_left)
-def _shift_left_compiled(x, bits):
-    return lambda x, bits: _shifted_left((x, bits))
-
-
-@overload(shift_right_rounded)
-def _shift_right_rounded_compiled(x, bits):
-    return lambda x, bits: _shifted_right((x, bits))
-
-
-@overload(clamp)
-def _clamp_compiled(x, zero, low, high):
-    return lambda x, zero, low, high: _clamped((x, zero, low, high))
-
-
-@overload(plus)
-def _plus_compiled(x, number):
-    return lambda x, number: _added((x, number))
-
-
-@overload(larger)
-def _larger_compiled(x, y):
-    return lambda x, y: _larger_of((x, y))
-
-
-@overload(join)
-def _join_compiled(x, y, bits):
-    return lambda x, y, bits: _joined((x, y, bits))
-
-
-@overload(low_bits)
-def _low_bits_compiled(x, bits):
-    return lambda x, bits: _lowest((x, bits))

@@ -57,7 +57,7 @@ class BinarySign(
 
     def forward(self, x):
         self.inside = np.abs(x) <= 1
-        return np.where(x >= 0, x.dtype.type(1), x.dtype.type(-1))
+        return (x >= 0).astype(x.dtype) * 2 - 1  # random signs take np.where 15 times as long
 
     def vjp_x(self, g):
         return g * self.inside

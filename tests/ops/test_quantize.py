@@ -38,11 +38,28 @@ def test_fake_quantize_by_its_definition_one_number_at_a_time(x, scale, zero):
     assert out.dtype == t.grad.dtype == s.grad.dtype == np.float32
 
 
+def test_ties_go_to_the_even_neighbour_as_in_quantize():
+    out = F.fake_quantize(np.array([0.5, 1.5, 2.5, -0.5, -1.5, -2.5]), 1.0, 1, low=-8, high=7)
+    np.testing.assert_array_equal(out.data, [0, 2, 2, 0, -2, -2])
+
+
 def test_the_largest_weight_at_the_very_limit_still_learns():
     w = np.float32([0.1, -0.3, 0.3])
     t = Tensor(w, requires_grad=True)
     F.fake_quantize(t, np.float32(0.3 / 127), low=-127, high=127).sum().backward()
     np.testing.assert_array_equal(t.grad, [1, 1, 1])
+
+
+def test_the_gradient_of_the_scale_alone_is_scaled(rng):
+    x, scale = (Tensor(a, requires_grad=True) for a in (rng.normal(size=20), np.float64(0.3)))
+    gradients = []
+    for factor in (1.0, 0.25):
+        x.grad = scale.grad = None
+        F.fake_quantize(x, scale, 0, -2, 1, factor).sum().backward()
+        gradients.append((x.grad.copy(), scale.grad.copy()))
+    np.testing.assert_array_equal(gradients[0][0], gradients[1][0])
+    np.testing.assert_allclose(gradients[1][1], 0.25 * gradients[0][1])
+    assert abs(gradients[0][1]) > 0.1
 
 
 def test_scales_of_channels_get_their_own_gradients(rng):

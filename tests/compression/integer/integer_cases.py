@@ -1,6 +1,7 @@
 """Integer models with random weights, and scales that make good use of int8: for tests of the engine and of the writers."""
 
 import numpy as np
+from hypothesis import strategies as st
 
 from minigrad.compression.integer.arithmetic import output_multipliers
 from minigrad.compression.integer.layers import (
@@ -75,6 +76,38 @@ def small_lenet(seed=0, *, profile="tflite", per_channel=True, linear_per_channe
         settings = {"profile": profile, "per_channel": linear_per_channel, "relu": i < 3, "name": f"fc{i}"}
         add(random_layer(rng, (outputs, shape[0]), scale, zero, **settings))
     return IntegerModel(TensorInfo((1, 28, 28), Scale.of(np.float32(1 / 255))), tuple(layers), profile)
+
+
+def random_chain(draw, rng, profile, groups=(1,)):
+    """Return a model of up to two convolutions, with max-pooling or without, and maybe a linear layer at the end.
+
+    draw: of hypothesis, which chooses sizes: channels that fill words and vectors, and those that leave some of them empty
+    groups: numbers of groups that a convolution may have
+    """
+    size, pixel = st.integers(1, 3), np.float32(1 / 255)
+    shape = start = (draw(st.integers(1, 6)), draw(st.integers(6, 9)), draw(st.integers(6, 9)))
+    layers, scale, zero = [], pixel, -128
+    for i in range(draw(st.integers(0, 2))):
+        geometry = {"stride": (draw(size), draw(size)), "padding": (draw(size), draw(size))}
+        geometry["dilation"] = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+        geometry["groups"] = draw(st.sampled_from([n for n in groups if shape[0] % n == 0]))
+        filters = geometry["groups"] * draw(st.integers(1, 7))
+        room = zip(shape[1:], geometry["padding"], geometry["dilation"], strict=True)
+        kernel = [min(draw(size), (n + 2 * p - 1) // d + 1) for n, p, d in room]  # it fits
+        w = (filters, shape[0] // geometry["groups"], *kernel)
+        relu = draw(st.booleans())
+        layers.append(random_layer(rng, w, scale, zero, profile=profile, relu=relu, name=f"conv{i}", **geometry))
+        scale, zero = layers[-1].output_scale.as_float32()[()], layers[-1].output_zero
+        shape = layers[-1].output_shape(shape)
+        window = (draw(st.integers(1, min(3, shape[1]))), draw(st.integers(1, min(3, shape[2]))))
+        if max(window) > 1:
+            layers.append(IntegerMaxPool2d(window, window))
+            shape = layers[-1].output_shape(shape)
+    if not layers or draw(st.booleans()):
+        layers.append(IntegerFlatten())
+        w = (draw(st.integers(1, 20)), int(np.prod(shape)))
+        layers.append(random_layer(rng, w, scale, zero, profile=profile, relu=False, name="fc"))
+    return IntegerModel(TensorInfo(start, Scale.of(pixel)), tuple(layers), profile)
 
 
 def random_images(seed, count, shape=(28, 28)):

@@ -3,13 +3,13 @@
 import math
 from fractions import Fraction
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad import kernels
-from minigrad.compression.integer import arithmetic
+from minigrad.compression.integer import columns as col
 from minigrad.compression.integer.arithmetic import (
     PROFILES,
     output_multipliers,
@@ -18,6 +18,7 @@ from minigrad.compression.integer.arithmetic import (
     rounding_divide_by_power_of_two,
     rounding_doubling_high_mul,
 )
+from minigrad.compression.integer.kernels import requantize_run
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 SUMS = st.integers(-(2**24), 2**24) | st.integers(-300, 300) | INT32
@@ -136,16 +137,17 @@ def test_the_kernel_computes_what_python_does(profile, data):
     else:
         pairs = [quantize_multiplier(m) for m in ms]
     zero, low, high = data.draw(st.integers(-128, 127)), -100, 90
-    acc = np.array([sums] * 3, np.int32)
-    q, shift = np.array(pairs, np.int32).T.copy()
-    expected = [
-        [min(max(requantize(a, *pair, profile) + zero, low), high) for a in sums] for pair in pairs
-    ]  # Python's integers
-    for mode in ("compiled", "python"):
-        out = np.full(acc.shape, 77, np.int8)
-        with kernels.use(mode):
-            arithmetic.requantize_rows(acc, q, shift, profile, zero, low, high, out)
-        assert out.tolist() == expected
+    row = np.zeros(col.COLUMNS, np.int64)
+    row[[col.ZERO, col.CLAMP_LOW, col.CLAMP_HIGH]] = zero, low, high
+    for q, shift in pairs:
+        expected = [min(max(requantize(acc, q, shift, profile) + zero, low), high) for acc in sums]  # Python's integers
+        for run in (compiled_run, requantize_run):
+            out = np.full(len(sums), 777, np.int16)
+            run(np.array(sums, np.int32), np.int32(q), np.int32(shift), profile, row, out)
+            assert out.tolist() == expected
+
+
+compiled_run = numba.njit(requantize_run)
 
 
 @pytest.mark.parametrize(("m", "percent", "within"), [(9e-4, 0.05, 0.015), (6.1e-3, 0.39, 0.02), (1 / 3, 100 / 3, 0.5)])

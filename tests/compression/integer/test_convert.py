@@ -226,6 +226,9 @@ def test_layers_without_an_integer_form_are_named():
         to_integer(nn.Sequential(nn.Conv2d(1, 2, 3), nn.AvgPool2d(2, padding=1)), images)
     with pytest.raises(ValueError, match="profile is 'fast'"):
         to_integer(LeNet(), images, "fast")
+    for bits in (0, 9):
+        with pytest.raises(ValueError, match=rf"to_integer: conv1: .*bits is {bits}, expected an integer from 1 to 8"):
+            to_integer(LeNet(), images, bits=bits)
 
 
 def test_formats_that_cannot_be_summed_are_refused():

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from minigrad.compression.integer import engine, kernels, packed, proof, vnni
+from minigrad.compression.integer import engine, few, kernels, packed, proof, vnni
 from minigrad.compression.integer.arithmetic import high_mul
 from tests.compression.integer.integer_cases import random_images, small_lenet
 
@@ -31,6 +31,14 @@ def test_the_plain_kernel_has_no_float():
 def test_the_packed_kernel_has_no_float():
     arguments = (random_images(0, 2).reshape(2, -1), *MODEL._plan.packed, False, np.empty((2, 10), np.int32))
     found = proof.scan_kernel(packed.run_packed.python, *arguments)
+    assert found.findings == []
+    assert found.instructions > 300
+
+
+@pytest.mark.skipif(not vnni.AVAILABLE, reason="this CPU has no AVX512-VNNI")
+def test_the_kernel_for_a_few_images_has_no_float():
+    arguments = (random_images(0, 2).reshape(2, -1), MODEL._plan.few, False, np.empty((2, 10), np.int32))
+    found = proof.scan_kernel(few.run_few.python, *arguments)
     assert found.findings == []
     assert found.instructions > 300
 
@@ -120,6 +128,8 @@ def test_all_that_goes_into_the_kernels_passes_the_guard(monkeypatch):
     call = engine.call
     monkeypatch.setattr(engine, "call", watched)
     MODEL.logits(random_images(0, 3))
+    MODEL.logits(random_images(0, 30))
     with engine.plain_kernel():
         MODEL.accumulators(random_images(0, 3))
-    assert seen == ["run_packed" if vnni.AVAILABLE else "run_program", "run_program"]
+    with_vnni = ["run_few", "run_packed"] if vnni.AVAILABLE else ["run_program", "run_program"]
+    assert seen == [*with_vnni, "run_program"]

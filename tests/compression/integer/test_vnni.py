@@ -1,5 +1,7 @@
 """The packed kernel gives the plain kernel's bits, its vectors do as Python says, and both can be stepped through."""
 
+from contextlib import contextmanager
+
 import numba
 import numpy as np
 import pytest
@@ -11,16 +13,25 @@ from minigrad.compression.integer import IntegerFlatten, IntegerMaxPool2d, Integ
 from minigrad.compression.integer.arithmetic import requantize
 from minigrad.compression.integer.packed import IMAGES, rounded
 from minigrad.kernels.vector import load, splat, store
-from tests.compression.integer.integer_cases import random_images, random_layer, small_lenet
+from tests.compression.integer.integer_cases import random_chain, random_images, random_layer, small_lenet
 
 needs_vnni = pytest.mark.skipif(not vnni.AVAILABLE, reason="this CPU has no AVX512-VNNI")
 PIXEL = np.float32(1 / 255)
 
 
+@contextmanager
+def packed_kernel():
+    """Use the packed kernel, however few the images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "FEW", -1)
+        yield
+
+
 def both_kernels(model, images):
     """Return logits and accumulators of the packed and of the plain kernel."""
     assert model._plan.packed is not None
-    packed = model.logits(images), model.accumulators(images)
+    with packed_kernel():
+        packed = model.logits(images), model.accumulators(images)
     with engine.plain_kernel():
         return packed, (model.logits(images), model.accumulators(images))
 
@@ -47,30 +58,12 @@ def test_lenets_have_the_same_bits(settings_, count):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data(), seed=st.integers(0, 10_000))
 def test_any_chain_has_the_same_bits(data, seed):
-    """Channels that fill words, and those that leave one, two or three bytes; several convolutions; linear at the end."""
-    rng, draw, size = np.random.default_rng(seed), data.draw, st.integers(1, 3)
-    profile = draw(st.sampled_from(["tflite", "single"]))
-    shape = start = (draw(st.integers(1, 6)), draw(st.integers(6, 9)), draw(st.integers(6, 9)))
-    layers, scale, zero = [], PIXEL, -128
-    for i in range(draw(st.integers(0, 2))):
-        geometry = {"stride": (draw(size), draw(size)), "padding": (draw(size), draw(size))}
-        geometry["dilation"] = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
-        w = (draw(st.integers(1, 7)), shape[0], draw(size), draw(size))
-        relu = draw(st.booleans())
-        layers.append(random_layer(rng, w, scale, zero, profile=profile, relu=relu, name=f"conv{i}", **geometry))
-        scale, zero = layers[-1].output_scale.as_float32()[()], layers[-1].output_zero
-        shape = layers[-1].output_shape(shape)
-        if min(shape[1:]) > 1 and draw(st.booleans()):
-            layers.append(IntegerMaxPool2d((2, 2), (2, 2)))
-            shape = layers[-1].output_shape(shape)
-    if not layers or draw(st.booleans()):
-        layers.append(IntegerFlatten())
-        w = (draw(st.integers(1, 9)), int(np.prod(shape)))
-        layers.append(random_layer(rng, w, scale, zero, profile=profile, relu=False, name="fc"))
-    model = IntegerModel(TensorInfo(start, Scale.of(PIXEL)), tuple(layers), profile)
-    images = rng.integers(0, 256, (3, *start), np.uint8)
+    rng = np.random.default_rng(seed)
+    model = random_chain(data.draw, rng, data.draw(st.sampled_from(["tflite", "single"])))
+    images = rng.integers(0, 256, (3, *model.input.shape), np.uint8)
+    with packed_kernel():
+        packed = model.logits(images)
     assert model._plan.packed is not None
-    packed = model.logits(images)
     with engine.plain_kernel():
         np.testing.assert_array_equal(model.logits(images), packed)
 
@@ -84,11 +77,12 @@ def test_the_packed_kernel_runs_as_python():
     model, images = IntegerModel(TensorInfo((1, 5, 7), Scale.of(PIXEL)), layers), random_images(1, 3, (5, 7))
     compiled, plain = both_kernels(model, images)
     with kernels.use("python"):
-        np.testing.assert_array_equal(model.logits(images), compiled[0])
-        np.testing.assert_array_equal(model.accumulators(images), plain[1])
+        stepped, _ = both_kernels(model, images)
+    np.testing.assert_array_equal(stepped[0], compiled[0])
+    np.testing.assert_array_equal(stepped[1], plain[1])
 
 
-def test_what_the_packed_kernel_cannot_run_goes_to_the_plain_one():
+def test_what_the_packed_kernel_cannot_run():
     assert small_lenet(pool="average")._plan.packed is None
     assert small_lenet(profile="onnx")._plan.packed is None
     rng = np.random.default_rng(0)
