@@ -19,7 +19,9 @@ from minigrad.nn import Sequential
 from .demo import evaluation_loader
 from .models import LeNet, as_sequential, fold_batch_norm
 from .quantization import (
+    NoiseRow,
     QuantizedModel,
+    along_line,
     bit_costs,
     calibrate,
     choose_bits,
@@ -33,8 +35,18 @@ from .quantization import (
     weight_layers,
     with_noise,
 )
+from .quantization.plots import plot_line, plot_noise
 from .report import align, write_report
 from .repro.common import versions
+
+LINE = tuple(round(0.1 * step, 1) for step in range(11))
+"""Values of λ on the line from float to rounded weights."""
+
+WIDTHS = (1, 2, 3, 4, 5, 6, 8)
+"""Bits that a layer may get; a sign alone only where two bits are asked for, or one."""
+
+LINE_BITS = (8, 4, 3, 2)
+"""A line for each of these widths, and for the one that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,8 @@ class Settings:
         calibration: images that ranges are measured on.
         analysed: held-out images that the analysis looks at.
         flips: images to explain, of those that are read otherwise than by the float model.
+        image: number of a held-out image to explain besides.
+        distilled: whether the float model teaches the one that is trained.
         share: budget of mixed precision, as a share of the bytes at `bits`.
         seed: of everything that is drawn.
     """
@@ -61,6 +75,8 @@ class Settings:
     calibration: int = 500
     analysed: int = 1_000
     flips: int = 3
+    image: int | None = None
+    distilled: bool = False
     share: float = 0.75
     seed: int = 0
 
@@ -92,7 +108,7 @@ def run(
         quantized = quantize_model(
             model, level, calibration=calibration, training=batches, bits=settings.bits,
             activation_bits=settings.activation_bits, epochs=settings.epochs, lr=settings.lr, seed=settings.seed,
-            learned=level == 3 and 1 < settings.bits < 8,
+            learned=level == 3 and learned(settings), distilled=settings.distilled,
             changes=("relu6", "wider-first-layer", *(("power-of-two",) if settings.bits > 1 else ())),
         )  # fmt: skip
         rows.append((quantized, evaluate(quantized, loader)))
@@ -100,9 +116,17 @@ def run(
     report["levels"] = [_level(quantized, accuracy, held_out) for quantized, accuracy in rows]
     report["table"] = levels_table(rows)
     chain = fold_batch_norm(as_sequential(model, images[:1]))
-    report |= _analyse(chain, settings, calibration, images[: settings.analysed], labels[: settings.analysed])
-    report["mixed"] = _optimise(chain, settings, images[: settings.analysed], labels[: settings.analysed], loader)
+    asked = None if settings.image is None else images[settings.image]
+    images, labels = images[: settings.analysed], labels[: settings.analysed]
+    report |= _analyse(chain, settings, calibration, images, labels, asked)
+    report["mixed"] = _optimise(chain, settings, images, loader, calibration, batches)
+    report["line"] = _line(chain, settings, loader)
     return report
+
+
+def learned(settings: Settings) -> bool:
+    """Tell whether training learns scales as well: of 8 bits the extremes do, and of one bit there are none."""
+    return 1 < settings.bits < 8
 
 
 def _level(quantized: QuantizedModel, accuracy: float, held_out: ImageDataset) -> dict[str, Any]:
@@ -114,8 +138,10 @@ def _level(quantized: QuantizedModel, accuracy: float, held_out: ImageDataset) -
     return row
 
 
-def _analyse(chain: Sequential, settings: Settings, calibration: Any, images: Any, labels: Any) -> dict[str, Any]:
-    """Return where the noise of a model that is only calibrated comes from."""
+def _analyse(
+    chain: Sequential, settings: Settings, calibration: Any, images: Any, labels: Any, asked: Any
+) -> dict[str, Any]:
+    """Return where the noise of a model that is only calibrated comes from. asked: an image to explain, or None."""
     _, weights = round_weights(chain, max(settings.bits, 2))
     parts = chain, weights, calibrate(chain, calibration, bits=settings.activation_bits)
     before, after = (m.eval()(images).data.argmax(axis=1) for m in (chain, with_noise(*parts)))
@@ -125,7 +151,9 @@ def _analyse(chain: Sequential, settings: Settings, calibration: Any, images: An
         for n in flipped[: settings.flips]
         if (flip := explain_flip(*parts, images[n]))
     ]
+    flip = None if asked is None else explain_flip(*parts, asked)
     return {
+        "asked": None if asked is None else {"image": settings.image, "flip": asdict(flip) if flip else None},
         "sources": loss_by_source(*parts, images, labels),
         "sensitivity": sensitivity_by_layer(*parts, images, labels),
         "signal to noise": [asdict(row) for row in signal_to_noise(*parts, images[:200])],
@@ -134,23 +162,47 @@ def _analyse(chain: Sequential, settings: Settings, calibration: Any, images: An
     }
 
 
-def _optimise(chain: Sequential, settings: Settings, images: Any, labels: Any, loader: DataLoader) -> dict[str, Any]:
-    """Return bits for each layer under a budget, beside the same bits for all."""
-    costs = bit_costs(chain, images, labels)
+def _optimise(
+    chain: Sequential,
+    settings: Settings,
+    images: Any,
+    loader: DataLoader,
+    calibration: Any,
+    batches: DataLoader,
+) -> dict[str, Any]:
+    """Return bits for each layer under a budget, rounded and trained for, beside the same bits for all."""
+    costs = bit_costs(chain, images, widths=WIDTHS if settings.bits <= 2 else WIDTHS[1:])
     uniform = min((width for width in next(iter(costs.values()))), key=lambda width: abs(width - settings.bits))
     whole = sum(option[uniform][0] for option in costs.values())
-    budget = int(settings.share * whole)
     least = sum(min(n for n, _ in options.values()) for options in costs.values())
-    choice = choose_bits(costs, max(budget, least))
+    budget = max(int(settings.share * whole), least)
+    choice = choose_bits(costs, budget)
+    trained = quantize_model(
+        chain, 3, calibration=calibration, training=batches, bits=choice.bits, activation_bits=settings.activation_bits,
+        epochs=settings.epochs, lr=settings.lr, learned=learned(settings), distilled=settings.distilled, seed=settings.seed,
+    )  # fmt: skip
     return {
         "budget": budget,
         "bits": choice.bits,
         "bytes": choice.nbytes,
         "accuracy": evaluate(round_weights(chain, choice.bits)[0], loader),
+        "trained": evaluate(trained, loader),
         "uniform": {
             "bits": uniform,
             "bytes": whole,
             "accuracy": evaluate(round_weights(chain, dict.fromkeys(weight_layers(chain), uniform))[0], loader),
+        },
+    }
+
+
+def _line(chain: Sequential, settings: Settings, loader: DataLoader) -> dict[str, Any]:
+    """Return accuracies on the way from float weights to rounded ones, for several widths."""
+    widths = sorted({*LINE_BITS, settings.bits}, reverse=True)
+    return {
+        "shares": list(LINE),
+        "accuracy": {
+            str(bits): along_line(chain, round_weights(chain, bits)[0], LINE, lambda model: evaluate(model, loader))
+            for bits in widths
         },
     }
 
@@ -165,7 +217,9 @@ def as_text(report: dict[str, Any]) -> str:
         pair = [noise[f"{name} {what}"] for what in ("weights", "activations")]
         layers.append([name, f"{loss:+.5f}", *(f"{row[key]:.1f}" for row in pair for key in ("measured", "expected"))])
     mixed = report["mixed"]
-    said = [f"image {f['image']}: {f['before']} became {f['after']}, mostly by {f['culprit']}" for f in report["flips"]]
+    said = [_say(f["image"], f) for f in report["flips"]]
+    if report["asked"]:
+        said.append(_say(report["asked"]["image"], report["asked"]["flip"]))
     chosen = ", ".join(f"{name} {bits}" for name, bits in mixed["bits"].items())
     return "\n\n".join(
         [
@@ -173,14 +227,25 @@ def as_text(report: dict[str, Any]) -> str:
             align(sources),
             align(layers),
             "\n".join([f"{report['flipped']} images are read otherwise", *said]),
-            f"bits within {mixed['budget']:,} B: {chosen}: {mixed['bytes']:,} B, {mixed['accuracy']:.2f} %; "
+            f"bits within {mixed['budget']:,} B: {chosen}: {mixed['bytes']:,} B, {mixed['accuracy']:.2f} %, trained for it "
+            f"{mixed['trained']:.2f} %; "
             f"{mixed['uniform']['bits']} for all: {mixed['uniform']['bytes']:,} B, {mixed['uniform']['accuracy']:.2f} %",
         ]
     )
 
 
-def write(folder: Path, report: dict[str, Any]) -> str:
-    """Write the report and return the file's name."""
-    name = f"quantize_{report['settings']['bits']}_bits.json"
-    write_report(folder / name, report)
-    return name
+def _say(image: int, flip: dict[str, Any] | None) -> str:
+    if flip is None:
+        return f"image {image} is read as the float model reads it"
+    return f"image {image}: {flip['before']} became {flip['after']}, mostly by {flip['culprit']}"
+
+
+def write(folder: Path, report: dict[str, Any]) -> list[str]:
+    """Write report and figures; return the files' names."""
+    stem = f"quantize_{report['settings']['bits']}_bits"
+    write_report(folder / f"{stem}.json", report)
+    rows = [NoiseRow(**row) for row in report["signal to noise"]]
+    plot_noise(rows, report["sources"]).savefig(folder / f"{stem}_noise.png", dpi=110)
+    lines = {f"{bits} bit" + "s" * (bits != "1"): values for bits, values in report["line"]["accuracy"].items()}
+    plot_line(report["line"]["shares"], lines).savefig(folder / "quantize_line.png", dpi=110)
+    return [f"{stem}.json", f"{stem}_noise.png", "quantize_line.png"]

@@ -5,6 +5,7 @@ from .analysis import (
     Flip,
     NoiseRow,
     along_line,
+    divergence,
     explain_flip,
     loss_by_source,
     mean_loss,
@@ -40,24 +41,18 @@ from .observers import (
 )
 from .packing import pack, packed_bytes, stored_bytes, unpack
 from .ptq import input_means, reestimate_batch_norm, round_weights, sign_params, weight_layers
-from .qat import (
-    QATSettings,
-    QuantizedLayer,
-    as_float_chain,
-    convert,
-    freeze_ranges_,
-    prepare_qat,
-    round_activations_,
-    train_qat,
-)
-from .simulation import Round, simulate
+from .qat import as_float_chain, convert, freeze_ranges_, prepare_qat, round_activations_, train_qat
+from .qat_layer import QATSettings, QuantizedLayer
+from .simulation import Round, RoundedMean, simulate
 
 __all__ = [
     "BFLOAT16", "CHANGES", "FLOAT16", "NEEDS", "OBSERVERS", "SOURCES", "BitChoice", "Codebook", "EntropyObserver",
     "Flip", "FloatFormat", "FloatWrapper", "MSEObserver", "MinMaxObserver", "MovingAverageObserver", "NoiseRow",
     "Observer", "PercentileObserver", "QATSettings", "QuantParams", "QuantizedLayer", "QuantizedModel", "Round",
+    "RoundedMean",
     "Signs", "Stage", "activation_params", "along_line", "article_rounding", "as_float_chain", "binarize",
     "bit_costs", "calibrate", "change_architecture", "choose_bits", "convert", "correct_biases", "dequantize",
+    "divergence",
     "equalize", "expected_inputs", "explain_flip", "fit_weight_params", "freeze_ranges_", "input_means",
     "kmeans_codebook", "levels_table", "loss_by_source", "make_observer", "mean_loss", "observe", "pack",
     "packed_bytes", "power_of_two", "prepare_qat", "quantize", "quantize_model", "reestimate_batch_norm",

@@ -6,7 +6,7 @@ Five things make an integer engine's numbers differ from the float model's. Each
 |---|---|
 | weight rounding | weights inside their range move to the nearest step |
 | weight clipping | weights outside it move to its end |
-| activation rounding | what a layer passes on moves to the nearest step, or to the end of its range |
+| activation rounding | what a layer passes on, and an average of it, moves to the nearest step, or to its range's end |
 | bias | biases move to the nearest multiple of S_in * S_w, an int32 |
 | requantization | a sum is multiplied by an integer and shifted, which rounds twice: now and then a step off |
 """
@@ -19,6 +19,7 @@ from math import comb
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from minigrad import functional as F
 from minigrad import nn
@@ -29,7 +30,7 @@ from minigrad.tensor import Array, Tensor
 from .calibration import stage_outputs, stages
 from .formats import QuantParams, dequantize, quantize
 from .ptq import weight_layers
-from .simulation import Round
+from .simulation import Round, with_rounded_mean
 
 SOURCES = ("weight rounding", "weight clipping", "activation rounding", "bias", "requantization")
 
@@ -87,19 +88,24 @@ def with_noise(
             layer's weights by std, and adds the mean to its bias before that is rounded.
 
     Raises:
-        ValueError: an unknown source or layer.
+        ValueError: an unknown source or layer, or a layer without formats.
     """
     on, names = set(sources), list(weight_layers(sequential))
+    if missing := [name for name in names if name not in weights or name not in activations]:
+        raise ValueError(f"with_noise: {', '.join(missing)}: no format of its weights or of its activations")
     chosen = set(names if layers is None else layers)
     if unknown := sorted(on - set(SOURCES)) or sorted(chosen - set(names)):
         raise ValueError(f"with_noise: unknown {', '.join(unknown)}; sources are {', '.join(SOURCES)}, layers {names}")
     noisy, copied = nn.Sequential(), copy.deepcopy(sequential)
     input_scale, divisor = 1 / 255, std
+    current: QuantParams | None = None  # the format of what comes in
     for stage in stages(copied):
         for layer in stage.layers:
-            setattr(noisy, next(name for name, part in vars(copied).items() if part is layer), layer)
+            name = next(name for name, part in vars(copied).items() if part is layer)
+            setattr(noisy, name, with_rounded_mean(layer, current))
         if not stage.rounds:
             continue
+        current = None
         own, out = weights[stage.name], activations[stage.name]
         scale = own.scale / np.float32(divisor)
         if stage.name in chosen:
@@ -110,6 +116,7 @@ def with_noise(
                 setattr(noisy, f"{stage.name}_requantized", noise)
             if "activation rounding" in on:
                 setattr(noisy, f"{stage.name}_round", Round(out))
+                current = out
         input_scale, divisor = float(out.scale), 1.0
     return noisy.eval()
 
@@ -133,7 +140,13 @@ def _disturb_(layer: Any, params: QuantParams, units: Array, on: set[str], mean:
 
 
 def mean_loss(model: nn.Module, images: Array, labels: Array, batch_size: int = 1000) -> float:
-    """Return the mean cross-entropy over images, float64."""
+    """Return the mean cross-entropy over images, float64.
+
+    Raises:
+        ValueError: there are no images.
+    """
+    if len(images) == 0:
+        raise ValueError("mean_loss: there are no images; held-out training images will do")
     total = 0.0
     with no_grad():
         for start in range(0, len(images), batch_size):
@@ -141,6 +154,21 @@ def mean_loss(model: nn.Module, images: Array, labels: Array, batch_size: int = 
             losses = F.cross_entropy(model.eval()(images[part]), labels[part], reduction="none")
             total += float(losses.data.sum(dtype=np.float64))
     return total / len(images)
+
+
+def divergence(model: nn.Module, original: nn.Module, images: Array) -> float:
+    """Return the mean Kullback-Leibler divergence of a model's answers from the original's, 0 or more: no labels are needed.
+
+    Unlike the loss, it cannot fall by chance: where a model is too sure of itself, rough rounding can lower the loss.
+
+    Raises:
+        ValueError: there are no images.
+    """
+    if len(images) == 0:
+        raise ValueError("divergence: there are no images; held-out training images will do")
+    with no_grad():
+        p, q = (np.asarray(log_softmax(m.eval()(images).data, axis=1), np.float64) for m in (original, model))
+    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 
 
 def shapley(players: Sequence[str], value: Callable[[frozenset[str]], float]) -> dict[str, float]:

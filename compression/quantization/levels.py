@@ -12,22 +12,21 @@ equalization and bias correction", 2019, who name the levels.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 
 from minigrad import nn
 from minigrad.datasets import MEAN, STD
 from minigrad.loader import DataLoader
 from minigrad.nn.module import Parameter
-from minigrad.tape import no_grad
 from minigrad.tensor import Array, Tensor
 
 from ..models import as_sequential, fold_batch_norm
 from ..pruning.channels import example_input
 from ..report import align
+from .analysis import divergence
 from .calibration import calibrate, observe, stages
 from .equalization import correct_biases, equalize_with_factors, expected_inputs
 from .formats import QuantParams, check_bits
@@ -46,6 +45,10 @@ NEEDS = {
     4: ("training images", True),
 }
 """Level → data, and whether gradients are computed."""
+
+
+Bits = int | Mapping[str, int]
+"""Of the weights: one number for all layers, or layer → bits."""
 
 
 class QuantizedModel(nn.Module):
@@ -138,13 +141,14 @@ def quantize_model(
     *,
     calibration: Array | None = None,
     training: DataLoader | None = None,
-    bits: int = 8,
-    activation_bits: int = 8,
+    bits: Bits | None = 8,
+    activation_bits: int | None = 8,
     per_channel: bool = True,
     group: int | None = None,
     epochs: int = 1,
     lr: float = 0.005,
     learned: bool = False,
+    distilled: bool = False,
     changes: Sequence[str] = CHANGES,
     seed: int = 0,
 ) -> QuantizedModel:
@@ -156,12 +160,14 @@ def quantize_model(
         calibration: float32 (N, C, H, W), some hundred training images. Level 1 only looks at their shape, and takes 28×28
             pixels if there are none.
         training: batches to train on; for levels 3 and 4.
-        bits: of the weights, 1 to 8.
-        activation_bits: 1 to 8; the logits keep 8. At level 1 activations stay float.
+        bits: of the weights, 1 to 8, for all layers or by layer, as `choose_bits` finds them. None, or no number for a layer,
+            leaves weights as they are: only activations are rounded.
+        activation_bits: 1 to 8; the logits keep 8. None, and level 1 always, leaves activations as they are: only weights are
+            rounded. There is an integer model where both are.
         per_channel, group: of the weights' scales.
         epochs, lr, learned: of quantization-aware training; `learned` trains scales too.
-        changes: of `CHANGES`, for level 4.
-        seed: of what tells copied filters apart.
+        distilled: whether the model, as it is, teaches the one with rounded numbers.
+        changes, seed: of `CHANGES`, for level 4; of what tells copied filters apart there.
 
     Raises:
         ValueError: an unknown level or change, or data that a level needs is missing.
@@ -173,9 +179,8 @@ def quantize_model(
         (['ranges evened out', 'weights rounded to 4 bits'], 23983)
     """
     start = time.perf_counter()
-    check_bits("quantize_model", bits)
-    check_bits("quantize_model", activation_bits)
-    _check_needs(level, calibration, training, changes)
+    bits = {} if bits is None else bits
+    _check_needs(level, calibration, training, changes, bits, activation_bits)
     example = example_input(model) if calibration is None else calibration[:1]
     chain, done = as_sequential(model, example), list[str]()
     if level == 1:
@@ -193,14 +198,22 @@ def quantize_model(
             chain, calibration, bits=bits, activation_bits=activation_bits, per_channel=per_channel, group=group,
             learned=learned, power_of_two=level == 4 and "power-of-two" in changes,
         )  # fmt: skip
-        train_qat(qat, training, epochs, lr)
-        done.append(f"trained for {bits}-bit weights and {activation_bits}-bit activations, {epochs} epochs")
+        train_qat(qat, training, epochs, lr, teacher=model if distilled else None)
+        done.append(
+            f"trained for {_said(bits)}-bit weights and {_said(activation_bits)}-bit activations, {epochs} epochs"
+            + (", by the float model" if distilled else "")
+        )
         parts = as_float_chain(qat)
     return QuantizedModel(level, *parts, done, time.perf_counter() - start)
 
 
-def _check_needs(level: int, calibration: Any, training: Any, changes: Sequence[str]) -> None:
-    """Check that a level exists, and that what it needs is there."""
+def _check_needs(
+    level: int, calibration: Any, training: Any, changes: Sequence[str], bits: Bits, activation_bits: int | None
+) -> None:
+    """Check that a level exists, that what it needs is there, and all bits."""
+    for width in (*(bits.values() if isinstance(bits, Mapping) else [bits]), activation_bits):
+        if width is not None:
+            check_bits("quantize_model", width)
     if level not in NEEDS:
         raise ValueError(f"quantize_model: level is {level!r}, expected 1, 2, 3 or 4")
     if level > 1 and calibration is None:
@@ -214,13 +227,19 @@ def _check_needs(level: int, calibration: Any, training: Any, changes: Sequence[
 Parts = tuple[nn.Sequential, dict[str, QuantParams], dict[str, QuantParams]]
 
 
-def _data_free(chain: nn.Sequential, bits: int, per_channel: bool, group: int | None, done: list[str]) -> Parts:
+def _said(bits: Bits | None) -> str:
+    """Return "4", "8, 4, 2" in the order of the layers, or "32" where nothing is rounded."""
+    widths = bits.values() if isinstance(bits, Mapping) else [bits]
+    return ", ".join(map(str, widths)) if widths and bits is not None else "32"
+
+
+def _data_free(chain: nn.Sequential, bits: Bits, per_channel: bool, group: int | None, done: list[str]) -> Parts:
     means = expected_inputs(chain)
     folded = fold_batch_norm(chain)
     even, factors = equalize_with_factors(folded)
     means = {name: mean / factors.get(name, 1) for name, mean in means.items()}
     rounded, formats = round_weights(even, bits, per_channel, group)
-    done += ["ranges evened out", f"weights rounded to {bits} bits"]
+    done += ["ranges evened out", f"weights rounded to {_said(bits)} bits"]
     if means:
         rounded = correct_biases(rounded, even, means)
         done.append(f"biases corrected in {', '.join(means)}")
@@ -230,8 +249,8 @@ def _data_free(chain: nn.Sequential, bits: int, per_channel: bool, group: int | 
 def _calibrated(
     chain: nn.Sequential,
     images: Array,
-    bits: int,
-    activation_bits: int,
+    bits: Bits,
+    activation_bits: int | None,
     per_channel: bool,
     group: int | None,
     done: list[str],
@@ -244,24 +263,19 @@ def _calibrated(
         done.append("batch-norm statistics measured anew")
     folded = fold_batch_norm(chain)
     rounded, formats = round_weights(folded, bits, per_channel, group)
-    done.append(f"weights rounded to {bits} bits")
+    done.append(f"weights rounded to {_said(bits)} bits")
     corrected = correct_biases(rounded, folded, input_means(folded, images))
     # Of few bits, the errors of several layers add up to more than their means tell, and correcting makes it worse.
     if divergence(corrected, folded, images) < divergence(rounded, folded, images):
         rounded = corrected
         done.append("biases corrected")
+    if activation_bits is None:
+        return rounded, formats, {}
     activations = calibrate(rounded, images, "min-max" if activation_bits == 8 else "mse", activation_bits)
     last = list(activations)[-1]
     activations |= {last: observe(rounded, images)[last].params(LOGIT_BITS)}
     done.append(f"activations rounded to {activation_bits} bits")
     return rounded, formats, activations
-
-
-def divergence(model: nn.Module, original: nn.Module, images: Array) -> float:
-    """Return the mean Kullback-Leibler divergence of a model's answers from the original's: no labels are needed."""
-    with no_grad():
-        p, q = (np.asarray(log_softmax(m.eval()(images).data, axis=1), np.float64) for m in (original, model))
-    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
 
 
 def change_architecture(

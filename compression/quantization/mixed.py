@@ -10,7 +10,7 @@ import numpy as np
 from minigrad import nn
 from minigrad.tensor import Array
 
-from .analysis import mean_loss
+from .analysis import divergence
 from .packing import stored_bytes
 from .ptq import round_weights, weight_layers
 
@@ -24,7 +24,7 @@ class BitChoice:
     Attributes:
         bits: layer → bits.
         nbytes: of the weights and their scales.
-        predicted: increase of the loss, as the sum over layers.
+        predicted: how far its answers are from the float model's: the sum over layers of `divergence`.
     """
 
     bits: dict[str, int]
@@ -33,20 +33,20 @@ class BitChoice:
 
 
 def bit_costs(
-    sequential: nn.Sequential, images: Array, labels: Array, widths: Sequence[int] = (2, 3, 4, 5, 6, 8), **settings: Any
+    sequential: nn.Sequential, images: Array, widths: Sequence[int] = (2, 3, 4, 5, 6, 8), **settings: Any
 ) -> dict[str, dict[int, tuple[int, float]]]:
     """Measure each layer at each width, the others left in float.
 
     Args:
         sequential: a chain, batch normalisation folded.
-        images, labels: to measure the loss on: held-out training images.
+        images: float32 (N, ...), on which answers are compared with the float model's: held-out training images.
         widths: bits to try.
         **settings: of `round_weights`.
 
     Returns:
-        layer → bits → (bytes of weights and scales, increase of the mean loss).
+        layer → bits → (bytes of weights and scales, `divergence` from the float model).
     """
-    before, costs = mean_loss(sequential, images, labels), dict[str, dict[int, tuple[int, float]]]()
+    costs: dict[str, dict[int, tuple[int, float]]] = {}
     for name, layer in weight_layers(sequential).items():
         costs[name] = {}
         for bits in widths:
@@ -54,14 +54,14 @@ def bit_costs(
             parts = stored_bytes(layer.weight.size, formats[name])
             if bits == 1:  # signs alone
                 parts["integers"] = -(-layer.weight.size // 8)
-            costs[name][bits] = (sum(parts.values()), mean_loss(rounded, images, labels) - before)
+            costs[name][bits] = (sum(parts.values()), divergence(rounded, sequential, images))
     return costs
 
 
 def choose_bits(costs: Mapping[str, Mapping[int, tuple[int, float]]], budget: int) -> BitChoice:
-    """Return the bits with the least predicted loss whose bytes fit into the budget.
+    """Return the bits with the least predicted divergence whose bytes fit into the budget.
 
-    Increases are added up as if layers did not mind each other. Layer by layer, only what is best for its bytes is kept, so
+    Divergences are added up as if layers did not mind each other. Layer by layer, only what is best for its bytes is kept, so
     that all combinations that could win are compared.
 
     Args:
@@ -94,11 +94,11 @@ def choose_bits(costs: Mapping[str, Mapping[int, tuple[int, float]]], budget: in
 
 
 def _front(options: Mapping[int, tuple[int, float]]) -> list[int]:
-    """Return the widths that no other beats in both bytes and loss."""
+    """Return the widths that no other beats in both bytes and divergence."""
     kept: list[int] = []
     lowest = np.inf
-    for bits, (_, loss) in sorted(options.items(), key=lambda item: item[1]):
-        if loss < lowest:
+    for bits, (_, off) in sorted(options.items(), key=lambda item: item[1]):
+        if off < lowest:
             kept.append(bits)
-            lowest = loss
+            lowest = off
     return kept

@@ -1,6 +1,7 @@
 """Quantization after training: weights are rounded, images tell ranges and means, and nothing is trained."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def weight_layers(sequential: nn.Sequential) -> dict[str, Any]:
 
 def round_weights(
     sequential: nn.Sequential,
-    bits: int | dict[str, int],
+    bits: int | Mapping[str, int],
     per_channel: bool = True,
     group: int | None = None,
     least_error: bool = True,
@@ -47,7 +48,7 @@ def round_weights(
     """
     rounded, formats = copy.deepcopy(sequential), dict[str, QuantParams]()
     layers = weight_layers(rounded)
-    by_layer = bits if isinstance(bits, dict) else dict.fromkeys(layers, bits)
+    by_layer = bits if isinstance(bits, Mapping) else dict.fromkeys(layers, bits)
     if unknown := sorted(by_layer.keys() - layers.keys()):
         raise KeyError(f"round_weights: {', '.join(unknown)}: no such layer; there are {', '.join(layers)}")
     axis = 0 if per_channel or group else None

@@ -5,177 +5,30 @@
 The weights that are trained stay float32 and only move by small steps; what the layers use is their rounded values.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from minigrad import functional as F
 from minigrad import nn
 from minigrad.datasets import STD
 from minigrad.loader import DataLoader
-from minigrad.nn.module import Buffer, Parameter
-from minigrad.optim import SGD
+from minigrad.nn.module import Parameter
+from minigrad.optim import SGD, Optimizer
 from minigrad.resume import fit
-from minigrad.tensor import Array, Tensor
+from minigrad.tensor import Tensor
 
+from ..distillation import DistillationLoss, distill
 from ..models import as_sequential, fold_batch_norm
 from ..pruning import SparsePruner
 from .calibration import observe, stages
 from .codes import binarize
-from .formats import (
-    SMALLEST_SCALE,
-    QuantParams,
-    activation_params,
-    check_bits,
-    dequantize,
-    power_of_two,
-    quantize,
-    weight_params,
-)
-from .ptq import sign_params
+from .formats import QuantParams, check_bits, dequantize, quantize
+from .qat_layer import QATSettings, QuantizedLayer
+from .simulation import RoundedMean
 
 LOGIT_BITS = 8
-
-
-@dataclass(frozen=True)
-class QATSettings:
-    """What is rounded, and how.
-
-    Attributes:
-        bits: of the weights, 1 to 8; None leaves them as they are. One bit is a sign and the mean magnitude.
-        activation_bits: of what each layer passes on, 1 to 8; None leaves it as it is. The last layer's result, the logits,
-            gets 8, for with fewer the largest ones would tie.
-        per_channel: whether each filter or output has its own scale.
-        group: weights of a channel that share a scale; None: all. No integer engine takes groups.
-        learned: whether scales are trained as well (Esser et al. 2020), rather than read off the extremes.
-        power_of_two: whether all scales are powers of two, so that multiplying by them is shifting; not with learned ones.
-        momentum: share of a new batch in the moving average of the extremes.
-    """
-
-    bits: int | None = 8
-    activation_bits: int | None = 8
-    per_channel: bool = True
-    group: int | None = None
-    learned: bool = False
-    power_of_two: bool = False
-    momentum: float = 0.05
-
-
-class QuantizedLayer(nn.Module):
-    """A convolution or linear layer, and its activation, that computes with rounded weights and rounds its result.
-
-    Attributes:
-        weight, bias: as in the layer it was made of, under the same names, so that masks fit.
-        range: float32 (2,), moving averages of the smallest and the largest result.
-        weight_scale, activation_scale: trained scales, if settings.learned.
-        rounds_activations: whether results are rounded already.
-        frozen: whether the range (or the trained scales) stay as they are.
-    """
-
-    weight: Parameter
-    bias: Parameter | None
-    rounds_activations: bool = False
-    frozen: bool = False
-    std: float = 1.0  # of the images: the integer engine divides the first layer's weights by it
-
-    def __init__(self, layer: nn.Module, activation: nn.Module | None, settings: QATSettings, low: float, high: float):
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        self.weight, self.bias, self.activation, self.settings = layer.weight, layer.bias, activation, settings
-        self.geometry: dict[str, Any] = {}
-        if isinstance(layer, nn.Conv2d):
-            names = ("stride", "padding", "dilation", "groups")
-            self.geometry = {name: getattr(layer, name) for name in names}
-        self.range = Buffer(np.array([low, high], np.float32))
-        if settings.learned and settings.bits not in (None, 1):
-            self.weight_scale = Parameter(self._first_weight_scale())
-        if settings.learned and settings.activation_bits is not None:
-            self.activation_scale = Parameter(activation_params(low, high, settings.activation_bits).scale)
-
-    def forward(self, x: Any) -> Tensor:
-        """As the layer: (N, C, H, W) -> (N, F, OH, OW), or (N, I) -> (N, O)."""
-        w = self.rounded_weight()
-        out = F.conv2d(x, w, self.bias, **self.geometry) if self.geometry else F.linear(x, w, self.bias)
-        out = out if self.activation is None else self.activation(out)
-        if self.training and not self.frozen:
-            extremes = np.array([out.data.min(), out.data.max()], np.float32)
-            self.range.data += self.settings.momentum * (extremes - self.range.data)
-        if not self.rounds_activations or self.settings.activation_bits is None:
-            return out
-        params = self.activation_format()
-        scale: Any = params.scale
-        if self.settings.learned:
-            scale = _held_positive(self.activation_scale, self.frozen)
-        factor = 1 / np.sqrt(out.size / len(out.data) * max(params.high - params.low, 1))
-        return F.fake_quantize(out, scale, params.zero_point, params.low, params.high, float(factor))
-
-    def rounded_weight(self) -> Tensor:
-        """Return the weights as the layer uses them."""
-        if self.settings.bits is None:
-            return self.weight
-        if self.settings.bits == 1:
-            return F.binary_sign(self.weight) * binarize(self.weight, self.settings.per_channel).scale
-        params = self.weight_format()
-        scale: Any = params.spread(self.weight.shape)[0]
-        if self.settings.learned:
-            scale = _spread(_held_positive(self.weight_scale, self.frozen), self.weight.shape, self.settings.group)
-        factor = 1 / np.sqrt(self.weight.size / params.scale.size * params.high)
-        return F.fake_quantize(self.weight, scale, 0, params.low, params.high, float(factor))
-
-    def weight_format(self) -> QuantParams:
-        """Return the format of the weights.
-
-        Raises:
-            ValueError: they are not rounded.
-        """
-        bits = self.settings.bits
-        if bits is None:
-            raise ValueError("QuantizedLayer: its weights are not rounded (bits=None), so they have no format")
-        if bits == 1:
-            return sign_params(self.weight, self.settings.per_channel)
-        axis = 0 if self.settings.per_channel or self.settings.group else None
-        params = weight_params(self.weight, bits, axis, self.settings.group)
-        if self.settings.power_of_two:
-            divided = power_of_two(replace(params, scale=params.scale / np.float32(self.std)))
-            return replace(params, scale=divided.scale * np.float32(self.std))
-        return replace(params, scale=_positive(self.weight_scale)) if self.settings.learned else params
-
-    def activation_format(self) -> QuantParams:
-        """Return the format of what the layer passes on.
-
-        Raises:
-            ValueError: it is not rounded, or the layer is dead.
-        """
-        bits = self.settings.activation_bits
-        if bits is None:
-            raise ValueError(
-                "QuantizedLayer: its results are not rounded (activation_bits=None), so they have no format"
-            )
-        params = activation_params(float(self.range.data[0]), float(self.range.data[1]), bits)
-        if self.settings.power_of_two:
-            return power_of_two(params)
-        return replace(params, scale=_positive(self.activation_scale)) if self.settings.learned else params
-
-    def _first_weight_scale(self) -> Array:
-        """Return 2 mean |w| / sqrt(high), where Esser et al. begin; for 8 bits the extremes, if those are wider."""
-        assert self.settings.bits is not None
-        axis = 0 if self.settings.per_channel or self.settings.group else None
-        params = weight_params(self.weight, self.settings.bits, axis, self.settings.group)
-        magnitude = np.abs(self.weight.data)
-        if axis is None:
-            mean = magnitude.mean()
-        elif self.settings.group is None:
-            mean = magnitude.reshape(len(magnitude), -1).mean(axis=1)
-        else:
-            rows = magnitude.reshape(len(magnitude), -1)
-            starts = np.arange(0, rows.shape[1], self.settings.group)
-            mean = np.add.reduceat(rows, starts, axis=1) / np.diff(np.append(starts, rows.shape[1]))
-        return np.minimum(np.maximum(2 * mean / np.sqrt(params.high), SMALLEST_SCALE), params.scale).astype(np.float32)
-
-    def extra_repr(self) -> str:
-        """Shape and settings, for `repr`."""
-        return f"{self.weight.shape}, {self.settings}"
 
 
 def prepare_qat(
@@ -184,17 +37,20 @@ def prepare_qat(
     """Return a chain that computes what the model does with rounded numbers, ready to be trained.
 
     Batch normalisation is folded first: what is trained are the weights that will be rounded. The chain's weights have the
-    model's names. Activations are not rounded until `train_qat`, or `round_activations_`, switches that on.
+    model's names. Activations are not rounded until `train_qat`, or `round_activations_`, switches that on; average pooling
+    then rounds its means.
 
     Args:
         model: a chain of layers (see `as_sequential`). It stays as it is.
         example: float32 (N, ...), some hundred training images, on which the ranges begin.
         settings: what is rounded, and how; None: the defaults.
         std: with which the images were normalised.
-        **changes: to the settings, by name, such as bits=4.
+        **changes: to the settings, by name, such as bits=4. Here bits may also be a mapping, layer → bits, as `choose_bits`
+            finds one; layers without a number keep their weights.
 
     Raises:
         ValueError: the model is no chain; bits out of range; no images; dead activations.
+        KeyError: bits has a name that is none of the layers.
 
     Source:
         Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", 2018.
@@ -206,30 +62,43 @@ def prepare_qat(
         >>> len(np.unique(qat.fc3.rounded_weight().data[0])) <= 15
         True
     """
-    settings = replace(settings or QATSettings(), **changes)
-    for bits in (settings.bits, settings.activation_bits):
-        if bits is not None:
-            check_bits("prepare_qat", bits)
-    if settings.power_of_two and (settings.learned or settings.bits == 1):
-        raise ValueError("prepare_qat: scales cannot be powers of two and learned, nor those of a single bit")
     example = np.asarray(example.data if isinstance(example, Tensor) else example)
     chain = fold_batch_norm(as_sequential(model, example[:1]))
     observers = observe(chain, example)
-    qat, last = nn.Sequential(), next(reversed(observers), "")
+    own = _settings_by_layer(list(observers), settings or QATSettings(), changes)
+    qat, before = nn.Sequential(), None
     for stage in stages(chain):
         layer: nn.Module = stage.layers[0]
         if stage.rounds:
-            own = replace(settings, activation_bits=settings.activation_bits and LOGIT_BITS)
-            own = own if stage.name == last else settings
+            activation = stage.layers[1] if len(stage.layers) > 1 else None
             try:
-                low, high = observers[stage.name].range()
-                layer = QuantizedLayer(layer, stage.layers[1] if len(stage.layers) > 1 else None, own, low, high)
+                made = QuantizedLayer(layer, activation, own[stage.name], *observers[stage.name].range())
             except ValueError as error:
                 raise ValueError(f"prepare_qat: {stage.name}: {error}") from None
-            if not any(isinstance(module, QuantizedLayer) for module in qat):
-                layer.std = std
+            made.name, made.std = stage.name, std if before is None else 1.0
+            layer = before = made
+        elif isinstance(layer, nn.AvgPool2d) and before is not None and before.settings.activation_bits is not None:
+            layer = RoundedMean(layer, before.current_format)
         setattr(qat, stage.name, layer)
     return qat.train()
+
+
+def _settings_by_layer(names: list[str], settings: QATSettings, changes: dict[str, Any]) -> dict[str, QATSettings]:
+    """Return the settings of each layer, checked; the last layer's activations, the logits, get 8 bits."""
+    widths = changes.get("bits", settings.bits)
+    by_layer = widths if isinstance(widths, Mapping) else dict.fromkeys(names, widths)
+    if unknown := sorted(by_layer.keys() - set(names)):
+        raise KeyError(f"prepare_qat: {', '.join(unknown)}: no such layer; there are {', '.join(names)}")
+    found = {name: replace(settings, **changes | {"bits": by_layer.get(name)}) for name in names}
+    for name, own in found.items():
+        for bits in (own.bits, own.activation_bits):
+            if bits is not None:
+                check_bits("prepare_qat", bits)
+        if own.power_of_two and (own.learned or own.bits == 1):
+            raise ValueError("prepare_qat: scales cannot be powers of two and learned, nor those of a single bit")
+        if name == names[-1] and own.activation_bits is not None:
+            found[name] = replace(own, activation_bits=LOGIT_BITS)
+    return found
 
 
 def round_activations_(qat: nn.Module, on: bool = True) -> None:
@@ -253,6 +122,8 @@ def train_qat(
     lr: float = 0.01,
     momentum: float = 0.9,
     *,
+    optimizer: Optimizer | None = None,
+    teacher: Any = None,
     loss_fn: Callable[..., Any] | None = None,
     activations_from: float = 0.25,
     frozen_from: float = 0.75,
@@ -266,8 +137,13 @@ def train_qat(
     Args:
         qat: of `prepare_qat`.
         loader: yields (x, targets), or with `loss_fn` what that takes.
-        epochs, lr, momentum: of SGD.
-        loss_fn: cross-entropy; a `DistillationLoss` with a `SoftLoader` for quantization-aware distillation.
+        epochs: how many.
+        lr, momentum: of SGD.
+        optimizer: another one, of the chain's parameters.
+        teacher: for quantization-aware distillation (Mishra and Marr, "Apprentice", 2018): the float model, another one, or
+            logits, as `distill` takes them.
+        loss_fn: None: cross-entropy; with a teacher a `DistillationLoss` of temperature 4 and alpha 0.7, or another
+            loss(logits, teacher_logits, labels).
         activations_from, frozen_from: shares of all steps, 0 to 1.
         keep_zeros: whether pruned weights are held at zero.
 
@@ -298,8 +174,12 @@ def train_qat(
         switch()
 
     switch()
-    optimizer = SGD(qat.parameters(), lr, momentum)
-    losses = fit(qat, loader, loss_fn or nn.CrossEntropyLoss(), optimizer, epochs, after_step=after_step)
+    optimizer = optimizer or SGD(qat.parameters(), lr, momentum)
+    if teacher is None:
+        losses = fit(qat, loader, loss_fn or nn.CrossEntropyLoss(), optimizer, epochs, after_step=after_step)
+    else:
+        loss = loss_fn or DistillationLoss(temperature=4.0, alpha=0.7)
+        losses = distill(qat, teacher, loader, loss, optimizer, epochs, after_step=after_step)
     round_activations_(qat)
     freeze_ranges_(qat)
     qat.eval()
@@ -314,7 +194,7 @@ def as_float_chain(qat: nn.Sequential) -> tuple[nn.Sequential, dict[str, QuantPa
     chain, weights, activations = nn.Sequential(), dict[str, QuantParams](), dict[str, QuantParams]()
     for name, layer in ((name, part) for name, part in vars(qat).items() if isinstance(part, nn.Module)):
         if not isinstance(layer, QuantizedLayer):
-            setattr(chain, name, layer)
+            setattr(chain, name, layer.pool if isinstance(layer, RoundedMean) else layer)
             continue
         setattr(chain, name, _plain_layer(layer))
         if layer.activation is not None:
@@ -360,24 +240,3 @@ def _plain_layer(layer: QuantizedLayer) -> nn.Module:
     plain.weight = Parameter(w)
     plain.bias = Parameter(layer.bias) if layer.bias is not None else None
     return plain
-
-
-def _positive(scale: Parameter) -> Array:
-    """Return a learned scale's values; where a step of the optimizer took one below zero, the smallest there is."""
-    return np.maximum(scale.data, SMALLEST_SCALE)
-
-
-def _held_positive(scale: Parameter, frozen: bool) -> Tensor:
-    """Return a learned scale, made positive in place; one that is frozen without its gradient."""
-    scale.data[...] = _positive(scale)
-    return scale.detach() if frozen else scale
-
-
-def _spread(scale: Tensor, shape: tuple[int, ...], group: int | None) -> Tensor:
-    """Return learned scales so that they broadcast against weights of `shape`: (), (F,) or (F, groups)."""
-    if scale.ndim == 0:
-        return scale
-    if scale.ndim == 1:
-        return scale.reshape(-1, *(1,) * (len(shape) - 1))
-    columns = np.arange(int(np.prod(shape[1:]))) // (group or 1)
-    return scale[:, columns].reshape(shape)

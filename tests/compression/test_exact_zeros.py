@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import minigrad
 from minigrad import DataLoader, load_checkpoint, nn, save_checkpoint
 from minigrad.compression.distillation import DistillationLoss, distill, teacher_logits
+from minigrad.compression.integer import IntegerModel, to_integer
 from minigrad.compression.pruning import (
     CRITERIA,
     SparsePruner,
@@ -30,6 +31,7 @@ from minigrad.compression.pruning import (
     prune_rounds,
     with_penalty,
 )
+from minigrad.compression.quantization import as_float_chain, convert, prepare_qat, train_qat
 from minigrad.optim import SGD, Adam, AdamW, RMSprop
 
 Zeros = Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]
@@ -151,6 +153,39 @@ def a_checkpoint(setup) -> Zeros:
         save_checkpoint(Path(folder) / "a.safetensors", setup.model)
         load_checkpoint(Path(folder) / "a.safetensors", setup.dense)
     yield setup.dense.state_dict(), setup.pruner.masks
+
+
+@case
+def quantization_aware_training_and_its_integers(setup) -> Zeros:
+    model = nn.Sequential()
+    for name, layer in ({"flatten": nn.Flatten()} | vars(setup.dense)).items():
+        setattr(model, name, layer)
+    loader = DataLoader(setup.loader.images.reshape(-1, 1, 2, 2), setup.loader.labels, 8)
+    for how in ({"bits": 2, "learned": True}, {"bits": {"0": 8, "3": 3}}, {"power_of_two": True, "per_channel": False}):
+        qat = prepare_qat(model, loader.images, std=1.0, **how)
+        setup.pruner.apply_(qat)
+        for teacher in (None, model):
+            train_qat(qat, loader, 1, optimizer=setup.optimizer(qat.parameters()), teacher=teacher)
+            yield qat.state_dict(), setup.pruner.masks
+        yield as_float_chain(qat)[0].state_dict(), setup.pruner.masks
+        yield integers(convert(qat, input_shape=(1, 2, 2), mean=0.0, std=1.0)), setup.pruner.masks
+
+
+@case
+def integers_without_training_and_their_file(setup) -> Zeros:
+    model = nn.Sequential(nn.Flatten(), copy.deepcopy(setup.model))
+    masks = {f"1.{name}": mask for name, mask in setup.pruner.masks.items()}
+    pixels = np.arange(24 * 4, dtype=np.uint8).reshape(24, 1, 2, 2)
+    for bits in (8, 4, 2):
+        integer = to_integer(model, pixels, bits=bits)
+        yield integers(integer), masks
+        with tempfile.TemporaryDirectory() as folder:
+            integer.save(Path(folder) / "model")
+            yield integers(IntegerModel.load(Path(folder) / "model")), masks
+
+
+def integers(model):
+    return {f"{layer.name}.weight": layer.weight for layer in model.layers if hasattr(layer, "weight")}
 
 
 def check(arrays, masks):

@@ -12,6 +12,7 @@ from minigrad.compression.quantization.analysis import (
     SOURCES,
     RequantizationNoise,
     along_line,
+    divergence,
     explain_flip,
     loss_by_source,
     mean_loss,
@@ -170,5 +171,39 @@ def test_unknown_names_are_refused(parts):
         with_noise(*parts, ["rounding"])
     with pytest.raises(ValueError, match=r"with_noise: unknown fc9; sources are .*, layers \['conv1', 'conv2'"):
         with_noise(*parts, layers=["fc9"])
+    with pytest.raises(ValueError, match=r"with_noise: fc2, fc3: no format of its weights or of its activations"):
+        with_noise(
+            parts[0],
+            *({n: p for n, p in part.items() if n != out} for part, out in zip(parts[1:], ("fc3", "fc2"), strict=True)),
+        )
     with pytest.raises(ValueError, match=r"shapley: 13 players would need 8,192 evaluations; at most 12"):
         shapley([str(i) for i in range(13)], len)
+
+
+def test_without_images_there_is_no_loss_and_no_divergence(chain, images):
+    with pytest.raises(ValueError, match=r"mean_loss: there are no images; held-out training images will do"):
+        mean_loss(chain, images[:0], np.zeros(0, int))
+    with pytest.raises(ValueError, match=r"divergence: there are no images; held-out training images will do"):
+        divergence(chain, chain, images[:0])
+
+
+def test_answers_diverge_by_zero_or_more_also_where_the_loss_falls(chain, images):
+    assert divergence(chain, chain, images) == 0
+    rounded, labels = round_weights(chain, 2)[0], chain(images).data.argmax(axis=1)
+    wrong = (labels + 1) % 10  # of which the model is less sure after rounding
+    assert mean_loss(rounded, images, wrong) < mean_loss(chain, images, wrong)
+    p, q = (np.exp(F.log_softmax(model(images), axis=1).data.astype(np.float64)) for model in (chain, rounded))
+    np.testing.assert_allclose(divergence(rounded, chain, images), (p * np.log(p / q)).sum() / len(p), rtol=1e-3)
+    assert divergence(rounded, chain, images) > 0
+
+
+def test_average_pooling_is_rounded_with_activations_only(rng):
+    chain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 3))
+    x = rng.normal(size=(20, 1, 8, 8)).astype(np.float32)
+    weights, activations = round_weights(chain, 8)[1], calibrate(chain, x, bits=3)
+    for sources, rounds in ((SOURCES, True), (["weight rounding"], False)):
+        noisy = with_noise(chain, weights, activations, sources)
+        pooled = {type(layer).__name__: layer for layer in noisy}
+        assert ("RoundedMean" in pooled) == rounds
+        assert ("AvgPool2d" in pooled) != rounds
+    assert "RoundedMean" not in [type(m).__name__ for m in with_noise(chain, weights, activations, layers=["4"])]

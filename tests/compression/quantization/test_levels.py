@@ -70,6 +70,43 @@ def test_bytes_are_packed_integers_scales_and_biases():
         assert quantize_model(trained_lenet(), 1, bits=bits).nbytes == integers + 8 * outputs
 
 
+def test_bits_by_layer_and_a_teacher_go_through_to_training(images, loader):
+    widths = {"conv1": 8, "conv2": 4, "fc1": 2, "fc2": 3, "fc3": 5}
+    for level in (1, 2, 3):
+        quantized = quantize_model(
+            trained_lenet(), level, calibration=images, training=loader, bits=widths, distilled=level == 3
+        )
+        assert {name: params.bits for name, params in quantized.weights.items()} == widths
+        assert any("8, 4, 2, 3, 5" in line for line in quantized.done)
+    assert quantized.done[-1].endswith("1 epochs, by the float model")
+    plain = quantize_model(trained_lenet(), 3, calibration=images, training=loader, bits=widths)
+    assert "float model" not in plain.done[-1]
+    assert not np.array_equal(plain.chain.fc2.weight.data, quantized.chain.fc2.weight.data)
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_weights_alone_activations_alone_or_both_are_rounded(level, images, loader):
+    model = trained_lenet()
+    settings = {"calibration": images, "training": loader, "lr": 1e-4}
+    weights, activations, both = (
+        quantize_model(model, level, bits=bits, activation_bits=activation_bits, **settings)
+        for bits, activation_bits in ((3, None), (None, 3), (3, 3))
+    )
+    assert (len(weights.weights), len(weights.activations)) == (5, 0)
+    assert (len(activations.weights), len(activations.activations)) == (0, 5)
+    assert (len(both.weights), len(both.activations)) == (5, 5)
+    assert activations.nbytes == 4 * 44426 > 9 * both.nbytes
+    assert len(np.unique(weights.chain.fc1.weight.data[0])) <= 7 < len(np.unique(activations.chain.fc1.weight.data[0]))
+    for quantized, few in ((weights, False), (activations, True), (both, True)):
+        values = nn.Sequential(*list(quantized.simulated)[:3])(
+            images
+        ).data  # convolution, ReLU, rounding or else pooling
+        assert (len(np.unique(values)) <= 8) == few
+    for quantized, missing in ((weights, "activations"), (activations, "weights")):
+        with pytest.raises(ValueError, match=rf"no number format for the {missing} of conv1"):
+            quantized.integer()
+
+
 def test_batch_norm_is_put_to_use_at_levels_one_and_two(rng):
     chain = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(),
@@ -153,10 +190,35 @@ def test_the_wrapper_finds_the_pixels_again(images, pixels):
     ({"level": 3, "calibration": np.zeros((1, 1, 28, 28))}, r"level 3 trains, and needs a loader of training images"),
     ({"level": 1, "changes": ["relu7"]}, r"changes has \['relu7'\], expected some of relu6, wider-first-layer"),
     ({"level": 1, "bits": 0}, r"quantize_model: bits is 0, expected an integer from 1 to 8"),
+    ({"level": 1, "bits": {"fc1": 9}}, r"quantize_model: bits is 9, expected an integer from 1 to 8"),
+    ({"level": 1, "activation_bits": 9}, r"quantize_model: bits is 9, expected an integer from 1 to 8"),
 ])  # fmt: skip
 def test_bad_calls_are_refused(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         quantize_model(trained_lenet(), **settings)
+
+
+def spoiled(layer, weight=None, bias=None):
+    """A LeNet with all weights, or all biases, of one layer set to a number."""
+    model = trained_lenet()
+    for parameter, value in ((getattr(model, layer).weight, weight), (getattr(model, layer).bias, bias)):
+        if value is not None:
+            parameter.data[...] = value
+    return model
+
+
+@pytest.mark.parametrize("level", [2, 3])
+@pytest.mark.parametrize(("model", "change", "sentence"), [
+    (trained_lenet(), lambda x: x[:0], r"calibration: there are no images; some hundred of the training images"),
+    (trained_lenet(), lambda x: x * np.nan, r"the output of conv1: .*an observed value is NaN or infinite"),
+    (trained_lenet(), lambda x: x.repeat(2, axis=1), r"LeNet cannot take an input of shape \(1, 2, 28, 28\)"),
+    (spoiled("fc2", bias=np.nan), None, r"the output of fc2: .*an observed value is NaN or infinite"),
+    (spoiled("conv2", weight=0, bias=-1), None, r"conv2: .*all observed values are 0, a range without width"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(784, 3), nn.Sigmoid()), None, r"sigmoid is not supported .*expected a"),
+])  # fmt: skip
+def test_bad_images_and_models_are_refused_in_a_sentence(level, model, change, sentence, images, loader):
+    with pytest.raises(ValueError, match=sentence):
+        quantize_model(model, level, calibration=change(images) if change else images, training=loader)
 
 
 def test_a_model_without_rounded_activations_has_no_integers():

@@ -12,12 +12,14 @@ from minigrad.compression.quantization import (
     convert,
     freeze_ranges_,
     prepare_qat,
+    quantize,
     round_activations_,
     simulate,
     train_qat,
     weight_params,
 )
 from minigrad.optim import SGD
+from tests.compression.integer.integer_cases import random_images
 
 SETTINGS = [
     {}, {"bits": 3}, {"bits": 1}, {"bits": 1, "per_channel": False}, {"per_channel": False, "bits": 4},
@@ -141,8 +143,11 @@ def test_learned_scales_learn_until_they_are_frozen_and_never_cross_zero(images)
     qat = prepare_qat(trained_lenet(), images, bits=3, learned=True)
     round_activations_(qat)
     qat.conv2.weight_scale.data[0] = -1
+    qat.fc1.activation_scale.data[...] = 0
     qat(images).sum().backward()
-    assert qat.conv2.weight_scale.data[0] > 0
+    widest = weight_params(qat.conv2.weight, 3).scale[0]
+    np.testing.assert_allclose(qat.conv2.weight_scale.data[0], widest / 100, rtol=1e-6)
+    np.testing.assert_allclose(qat.fc1.activation_scale.data, qat.fc1.range.data[1] / 255 / 100, rtol=1e-2)
     for name, layer in layers(qat).items():
         assert np.abs(layer.weight_scale.grad).sum() > 0, name
         assert layer.weight_scale.shape == layer.weight.shape[:1]
@@ -157,6 +162,12 @@ def test_the_first_learned_step_is_that_of_the_paper(images):
     qat = prepare_qat(model, images, bits=3, learned=True, per_channel=False)
     expected = 2 * np.abs(model.fc1.weight.data).mean() / np.sqrt(3)
     np.testing.assert_allclose(qat.fc1.weight_scale.data, expected, rtol=1e-5)
+    kept = {"fc1.weight": np.abs(model.fc1.weight.data) > 0.1}  # zeros are exact at any scale, and do not count
+    pruned = SparsePruner.from_masks(kept).prune(model)
+    w = np.abs(pruned.fc1.weight.data)
+    first = prepare_qat(pruned, images, bits=3, learned=True).fc1.weight_scale.data
+    means = w.sum(axis=1) / np.maximum(np.count_nonzero(w, axis=1), 1)
+    np.testing.assert_allclose(first, np.minimum(2 * means / np.sqrt(3), w.max(axis=1) / 3), rtol=1e-5, atol=1e-30)
 
 
 def test_groups_have_scales_of_their_own_even_learned_ones(images):
@@ -195,6 +206,90 @@ def test_a_teacher_can_be_asked(images, loader):
         qat, soft, 5, lr=0.001, loss_fn=lambda out, batch: loss(out, batch.logits, batch.labels)
     )
     assert last < first
+
+
+def test_two_bits_and_powers_of_two_leave_weights_that_are_not_zero(images):
+    qat = prepare_qat(trained_lenet(), images, bits=2, power_of_two=True)
+    for name, layer in layers(qat).items():
+        params, w = layer.weight_format(), np.abs(layer.weight.data).reshape(len(layer.weight.data), -1)
+        assert (np.frexp(params.scale / np.float32(layer.std))[0] == 0.5).all()
+        assert 0.1 < (layer.rounded_weight().data != 0).mean() < 0.9, name
+        finer = np.minimum(2 * w.mean(axis=1), w.max(axis=1))  # where Esser et al. begin
+        within = 2 if (finer == w.max(axis=1)).any() else np.sqrt(2)
+        assert ((params.scale / finer < within * 1.001) & (params.scale / finer > 0.7)).all()
+    wide = prepare_qat(trained_lenet(), images, bits=8, power_of_two=True).fc1
+    extremes = weight_params(wide.weight, 8).scale
+    assert ((wide.weight_format().scale >= extremes) & (wide.weight_format().scale < 2 * extremes)).all()
+
+
+def test_a_layer_that_died_in_training_is_named(images):
+    qat = prepare_qat(trained_lenet(), images)
+    qat.fc2.range.data[...] = 0
+    with pytest.raises(ValueError, match=r"QuantizedLayer fc2: activation_params: the range 0.0 to 0.0 has no width"):
+        convert(qat)
+
+
+def test_the_float_model_teaches_the_rounded_one(images, rng):
+    """Labels are noise: only the teacher says what the model said before."""
+    teacher = trained_lenet()
+    before = teacher.state_dict()
+    loader = DataLoader(images, rng.integers(0, 10, 32), batch_size=8, shuffle=True, seed=0)
+    off = []
+    for settings in ({}, {"teacher": teacher}, {"teacher": teacher, "loss_fn": DistillationLoss(2.0, 1.0)}):
+        qat = prepare_qat(teacher, images, bits=3)
+        losses = train_qat(qat, loader, 8, lr=0.002, **settings)
+        off.append(np.abs(F.softmax(qat(images), axis=1).data - F.softmax(teacher(images), axis=1).data).mean())
+    assert losses[-1] < losses[0]
+    assert off[2] < off[1] < off[0]
+    assert all(np.array_equal(array, before[name]) for name, array in teacher.state_dict().items())
+
+
+def test_logits_of_the_teacher_do_as_well_as_the_teacher(images, loader):
+    teacher = trained_lenet()
+    states = []
+    for said in (teacher, teacher_logits(teacher, images)):
+        qat = prepare_qat(teacher, images, bits=3)
+        train_qat(qat, loader, 1, teacher=said)
+        states.append(qat.state_dict())
+    for name, array in states[0].items():
+        np.testing.assert_allclose(array, states[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_each_layer_can_have_its_own_bits(images, loader):
+    widths = {"conv1": 8, "conv2": 1, "fc1": 2, "fc2": 4, "fc3": 8}
+    qat = prepare_qat(trained_lenet(), images, bits=widths, learned=True)
+    train_qat(qat, loader, 1, lr=0.001)
+    _, weights, _ = as_float_chain(qat)
+    assert {name: params.bits for name, params in weights.items()} == widths | {"conv2": 2}  # signs, as integers
+    model = convert(qat)
+    largest = {layer.name: int(np.abs(layer.weight).max()) for layer in model.layers if hasattr(layer, "weight")}
+    assert all(largest[name] <= max(2 ** (bits - 1) - 1, 1) for name, bits in widths.items())
+    assert largest["conv1"] > 7
+    some = prepare_qat(trained_lenet(), images, bits={"fc1": 2})
+    assert some.conv2.rounded_weight() is some.conv2.weight
+    assert len(np.unique(some.fc1.rounded_weight().data[0])) <= 3
+    with pytest.raises(KeyError, match=r"prepare_qat: conv9: no such layer; there are conv1, conv2, fc1, fc2, fc3"):
+        prepare_qat(trained_lenet(), images, bits={"conv9": 2})
+    with pytest.raises(ValueError, match=r"prepare_qat: bits is 9, expected an integer from 1 to 8"):
+        prepare_qat(trained_lenet(), images, bits={"fc1": 9})
+
+
+def test_average_pooling_rounds_as_soon_as_activations_do(rng):
+    pixels = random_images(0, 40, (8, 8))
+    x = (pixels[:, None] / 255).astype(np.float32)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(27, 4))
+    qat = prepare_qat(model, x, std=1.0)
+    pooled = qat[1]
+    inside = qat[0](x)
+    np.testing.assert_array_equal(pooled(inside).data, nn.AvgPool2d(2)(inside).data)
+    train_qat(qat, DataLoader(x, rng.integers(0, 4, 40), 8), 1)
+    steps = pooled(qat[0](x)).data / qat[0].activation_format().scale
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+    integer = convert(qat, input_shape=(1, 8, 8), mean=0.0, std=1.0)
+    assert type(as_float_chain(qat)[0][1]) is nn.ReLU
+    assert type(as_float_chain(qat)[0][2]) is nn.AvgPool2d
+    params = qat[3].activation_format()
+    assert np.abs(integer.logits(pixels).astype(int) - quantize(qat(x), params)).max() <= 1
 
 
 def test_batch_norm_is_folded_before_training(rng):

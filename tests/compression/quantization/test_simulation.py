@@ -1,18 +1,27 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
+import minigrad
 from minigrad import nn
+from minigrad.compression.integer import IntegerAvgPool2d, lower, reference
 from minigrad.compression.models import as_sequential, trained_lenet
 from minigrad.compression.quantization import (
+    QuantParams,
     Round,
+    RoundedMean,
     activation_params,
     calibrate,
     dequantize,
     quantize,
     simulate,
+    weight_layers,
     weight_params,
 )
 from minigrad.tensor import Tensor
+from tests.compression.integer.integer_cases import random_images
 
 
 @pytest.fixture
@@ -69,3 +78,50 @@ def test_an_unknown_layer_is_refused():
     chain = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     with pytest.raises(KeyError, match=r"simulate: 1, fc: no such convolution or linear layer; there are 0"):
         simulate(chain, {"fc": weight_params(np.ones((2, 2)))}, {"1": activation_params(0, 1)})
+
+
+CODES = arrays(np.int8, st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(3, 7), st.integers(3, 7)))
+
+
+@given(CODES, st.integers(-128, 127), st.floats(2**-10, 4, width=32), st.integers(1, 3), st.integers(1, 3), st.data())
+def test_means_are_rounded_as_the_integer_engine_rounds_them(q, zero, scale, rows, columns, data):
+    params = QuantParams(scale, zero)
+    stride = data.draw(st.integers(1, 2))
+    pool = RoundedMean(nn.AvgPool2d((rows, columns), stride), lambda: params)
+    expected = [
+        reference.pool2d(IntegerAvgPool2d((rows, columns), (stride, stride), name="pool"), image.tolist())
+        for image in q
+    ]
+    np.testing.assert_array_equal(quantize(pool(dequantize(q, params)), params), expected)
+
+
+def test_means_pass_gradients_on_and_round_only_what_is_rounded(rng):
+    x = Tensor(rng.normal(size=(2, 3, 4, 4)).astype(np.float32), requires_grad=True)
+    for params in (None, QuantParams(0.5, 3)):
+        x.grad = None
+        out = RoundedMean(nn.AvgPool2d(2), lambda params=params: params)(x)
+        assert np.array_equal(out.data, nn.AvgPool2d(2)(x).data) == (params is None)
+        assert out.dtype == np.float32
+        out.sum().backward()
+        np.testing.assert_array_equal(x.grad, np.full(x.shape, 0.25))
+
+
+def test_a_chain_with_average_pooling_says_what_its_integers_say():
+    """Without biases, both compute the same numbers, but where a sum lies next to a tie."""
+    pixels = random_images(3, 200, (12, 12))
+    x = (pixels[:, None] / 255).astype(np.float32)
+    minigrad.manual_seed(0)
+    chain = nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.AvgPool2d(3, 2), nn.Conv2d(4, 6, 2, bias=False), nn.ReLU6(),
+        nn.AvgPool2d(2, 1), nn.Flatten(), nn.Linear(24, 5, bias=False),
+    )  # fmt: skip
+    weights = {name: weight_params(layer.weight, 6) for name, layer in weight_layers(chain).items()}
+    activations = calibrate(chain, x)
+    model = lower(chain, activations, weights, input_shape=(1, 12, 12), profile="single", mean=0.0, std=1.0)
+    simulated = simulate(chain, weights, activations)
+    assert [type(layer).__name__ for layer in simulated].count("RoundedMean") == 2
+    logits = model.logits(pixels)
+    assert (quantize(simulated(x), activations["7"]) == logits).mean() >= 0.999
+    for name in ("2", "5"):  # as it was without rounding
+        setattr(simulated, name, getattr(simulated, name).pool)
+    assert (quantize(simulated(x), activations["7"]) == logits).mean() < 0.95
