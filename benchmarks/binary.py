@@ -5,6 +5,8 @@ Both sides turn float32 images into float32 results; taking and packing the sign
 """
 
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from common import check_same, main, make_parser, take_turns, use_threads
@@ -31,12 +33,15 @@ def measure(options: Namespace) -> dict:
             for batch in x[:2]:
                 check_same(f"batch {size}", packed(batch).data, F.conv2d(F.binary_sign(batch), w).data)
             measured[f"binary_{size}"] = take_turns(
-                lambda x=x: [packed(batch) for batch in x],
-                lambda x=x: [F.conv2d(batch, w) for batch in x],
-                options.rounds,
-                calls=3,
+                partial(run, packed, x), partial(run, lambda batch: F.conv2d(batch, w), x), options.rounds, calls=3
             )
     return measured
+
+
+def run(layer: Callable[[Any], Any], batches: list[Any]) -> None:
+    """Let the layer see all batches. Each result is let go before the next, as in an evaluation."""
+    for batch in batches:
+        layer(batch)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ TARGETS = {
     "integer_onnx_1000": Target("the same", "onnxruntime float32", 0.4),
     "integer_plain_1000": Target("the same, plain kernel", "our float32 LeNet", 1.5),
     "integer_int8_1": Target("LeNet in integers, image by image", "onnxruntime int8, fastest form", 1.0),
+    "binary_64": Target("binary conv layer, 10,000 images, batch 64", "our float32 conv of that layer", 0.25),
+    "binary_1000": Target("binary conv layer, 10,000 images, batch 1,000", "our float32 conv of that layer", 0.25),
     "import": Target("import minigrad, warm cache", "", 0.7, "s"),
     "compile": Target("all LeNet kernels compiled the first time", "", 30, "s"),
     "first_step": Target("first training step after process start, warm", "", 2, "s"),

@@ -1,15 +1,16 @@
-"""Commands about quantization: `quantize`, `observers`, `bits`."""
+"""Commands about quantization: `quantize`, `observers`, `bits`, `quantized-accuracy`."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from . import bits_study, quantize_job
+from . import accuracy_study, bits_study, quantize_job
 from .cli_base import Stopped, data_option, load_images, load_lenet, make_folder, note_if_seen
 from .models import LENET_CHECKPOINT, as_sequential
 from .quantization import stage_outputs
 from .quantization.plots import plot_observers
+from .repro.render import as_table
 
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path), default=LENET_CHECKPOINT)
 results_option = click.option(
@@ -23,12 +24,16 @@ results_option = click.option(
 @click.option("--activation-bits", type=click.IntRange(1, 8), default=8, show_default=True, help="Of the activations.")
 @click.option("--epochs", type=click.IntRange(1), default=3, show_default=True, help="Of quantization-aware training.")
 @click.option("--images", type=click.IntRange(1), help="To train on (default: all but those held out).")
+@click.option("--distill", "distilled", is_flag=True, help="Let the float model teach the one that is trained.")
+@click.option(
+    "--image", type=click.IntRange(0), help="Number of a held-out image: say which layer changed what is read."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @results_option
 @data_option
 def quantize(
-    checkpoint: Path, bits: int, activation_bits: int, epochs: int, images: int | None, seed: int, out: Path,
-    data: Path | None,
+    checkpoint: Path, bits: int, activation_bits: int, epochs: int, images: int | None, distilled: bool,
+    image: int | None, seed: int, out: Path, data: Path | None,
 ) -> None:  # fmt: skip
     """Quantize a trained LeNet by the article's four levels, and tell where the loss comes from.
 
@@ -37,12 +42,16 @@ def quantize(
     """
     model, metadata = load_lenet(checkpoint)
     note_if_seen(metadata)
-    settings = quantize_job.Settings(bits, activation_bits, epochs, images=images, seed=seed)
+    settings = quantize_job.Settings(
+        bits, activation_bits, epochs, images=images, image=image, distilled=distilled, seed=seed
+    )
     training, held_out = load_images(data, hold_out=True)
+    if image is not None and image >= len(held_out):
+        raise click.BadParameter(f"{image} is not below {len(held_out):,}, how many are held out", param_hint="--image")
     settings = replace(settings, analysed=min(settings.analysed, len(held_out)))
     report = quantize_job.run(model, settings, training, held_out, click.echo)
     click.echo(f"\n{quantize_job.as_text(report)}\n")
-    click.echo(f"Written to {make_folder(out)}: {quantize_job.write(out, report)}.")
+    click.echo(f"Written to {make_folder(out)}: {', '.join(quantize_job.write(out, report))}.")
 
 
 @click.command()
@@ -85,3 +94,24 @@ def bits(seeds: int, quick: bool, runs: Path, out: Path | None, data: Path | Non
     click.echo(f"\n{bits_study.as_table(report)}\n")
     target = make_folder(out or Path("runs/quick" if quick else "results"))
     click.echo(f"Written to {target}: {', '.join(bits_study.write(target, report | {'quick': quick}))}.")
+
+
+@click.command("quantized-accuracy")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Models: seeds 0, 1, ...")
+@click.option("--quick", is_flag=True, help="A first look: few images, few epochs.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/quantized-accuracy"), show_default=True,
+              help="Folder for single runs: what is there is not done again.")  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the report (default: results; --quick runs/quick)."
+)
+@data_option
+def quantized_accuracy(seeds: int, quick: bool, runs: Path, out: Path | None, data: Path | None) -> None:
+    """Say what int8, 4-bit weights and a binary LeNet-5 lose on the test images, each beside its float model."""
+    folder = make_folder(runs / "quick" if quick else runs)
+    try:
+        report = accuracy_study.run(quick, seeds, folder, data and data.resolve(), click.echo)
+    except RuntimeError as error:
+        raise Stopped(f"{error}; finished runs are in {folder}, and the same command goes on from there") from None
+    click.echo(f"\n{as_table(report)}\n")
+    target = make_folder(out or Path("runs/quick" if quick else "results"))
+    click.echo(f"Written to {target}: {', '.join(accuracy_study.write(target, report))}.")

@@ -1,12 +1,13 @@
-"""`minigrad quantize` and `minigrad observers` on a small dataset."""
+"""`minigrad quantize`, `observers`, `bits` and `quantized-accuracy` on a small dataset."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from minigrad.compression import bits_study
+from minigrad.compression import accuracy_study, bits_study
 from minigrad.compression.cli import main
 
 
@@ -17,8 +18,13 @@ def call(*arguments):
 @pytest.fixture(scope="module")
 def run(small_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("quantize")
-    result = call("quantize", "--data", small_data, "--bits", 3, "--epochs", 1, "--images", 500, "--out", folder)
+    result = call(
+        "quantize", "--data", small_data, "--bits", 3, "--epochs", 1, "--images", 500, "--image", 7, "--distill", "--out",
+        folder,
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
+    for name in ("3_bits_noise", "line"):
+        assert (folder / f"quantize_{name}.png").read_bytes().startswith(b"\x89PNG")
     return json.loads((folder / "quantize_3_bits.json").read_text()), result.output
 
 
@@ -36,8 +42,27 @@ def test_quantize_reports_levels_noise_flips_and_bits(run):
     for flip in report["flips"]:
         np.testing.assert_allclose(sum(flip["shares"].values()), flip["margin_after"] - flip["margin_before"])
         assert f"image {flip['image']}: {flip['before']} became {flip['after']}, mostly by {flip['culprit']}" in said
+    asked = report["asked"]
+    assert asked["image"] == 7
+    assert f"image 7{' is read as' if asked['flip'] is None else ': '}" in said
+    assert "by the float model" in report["levels"][2]["done"][-1]
+    assert 0 <= report["mixed"]["trained"] <= 100
     assert "requantization" in said
     assert f"{report['float']:.2f} %" in said
+
+
+def test_the_line_begins_at_the_float_model_and_ends_at_the_rounded_one(run):
+    line = run[0]["line"]
+    assert line["shares"][::10] == [0.0, 1.0]
+    assert list(line["accuracy"]) == ["8", "4", "3", "2"]
+    assert {values[0] for values in line["accuracy"].values()} == {run[0]["float"]}
+    assert line["accuracy"]["2"][-1] < line["accuracy"]["8"][-1]
+
+
+def test_an_image_that_is_not_held_out_is_refused(small_data, tmp_path):
+    result = call("quantize", "--data", small_data, "--image", 4271, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert re.search(r"4271 is not below \d+, how many are held out", result.output)
 
 
 def test_shares_of_the_report_add_up_to_the_whole_increase(run):
@@ -71,10 +96,13 @@ def test_bits_are_studied_over_seeds_and_drawn(small_data, tmp_path, monkeypatch
         for way in ("calibrated", "trained")
     ]
     for row in report["rows"]:
-        below = [f - q for f, q in zip(report["float"]["test"]["values"], row["test"]["values"], strict=True)]
+        floats = report["float"][row["way"]]["test"]["values"]
+        below = [f - q for f, q in zip(floats, row["test"]["values"], strict=True)]
         np.testing.assert_allclose(row["points below float"]["values"], below)
         low, high = row["test"]["interval"]
         assert low < row["test"]["mean"] < high or low == high
+    first, longer = (report["float"][way]["test"]["values"] for way in ("calibrated", "trained"))
+    assert first != longer
     assert (tmp_path / "bits.png").read_bytes().startswith(b"\x89PNG")
     again = call(*arguments)
     assert "2 of 2 runs are there already: bits-seed-0, bits-seed-1" in again.output
@@ -88,10 +116,31 @@ def test_the_plot_of_bits_shows_errors_and_intervals():
         for way in bits_study.WAYS
     ]
     rows += [row | {"scales": scales} for row in rows for scales in ("tensor", "group")]
-    report = {"settings": {"bits": [8, 2]}, "seeds": [0, 1], "float": {"test": {"mean": 99.0}}, "rows": rows}
+    floats = {way: {"test": {"mean": mean}} for way, mean in (("calibrated", 99.0), ("trained", 99.25))}
+    report = {"settings": {"bits": [8, 2]}, "seeds": [0, 1], "float": floats, "rows": rows}
     figure = bits_study.plot(report)
-    for ax in figure.axes:
+    for ax, below in zip(figure.axes, (1.0, 0.75), strict=True):
+        np.testing.assert_allclose(ax.lines[-1].get_ydata(), [below, below])
         assert ax.get_xlabel() == "bits of a weight"
         np.testing.assert_allclose(ax.containers[1][0].get_ydata(), [2.0, 2.0])
         (bars,) = ax.containers[1][2]
         np.testing.assert_allclose(bars.get_segments()[0][:, 1], [1.5, 2.5])
+
+
+def test_accuracies_of_few_bits_are_told_and_kept(small_data, tmp_path, monkeypatch):
+    quick = {
+        accuracy_study.LENET: accuracy_study.LeNetSettings(epochs=1, qat_epochs=1, calibration=50, limit=500),
+        accuracy_study.BINARY: accuracy_study.BinarySettings(epochs=1, binary_epochs=1, limit=500),
+    }
+    monkeypatch.setattr(accuracy_study, "QUICK", quick)
+    arguments = ["quantized-accuracy", "--quick", "--seeds", 1, "--data", small_data, "--runs", tmp_path / "runs"]
+    result = call(*arguments, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "quantized_accuracy.json").read_text())
+    assert report["quick"]
+    assert [row["at_most"] for row in report["rows"] if row["at_most"]] == [0.05, 0.3, 0.3]
+    for row in report["rows"]:
+        assert row["figure"] in result.output
+    again = call(*arguments, "--out", tmp_path)
+    assert "2 of 2 runs are there already" in again.output
+    assert json.loads((tmp_path / "quantized_accuracy.json").read_text()) == report

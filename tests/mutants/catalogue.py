@@ -6,7 +6,9 @@ the file (below `minigrad/`, or in `compression/`), a text that occurs in it exa
 
 from dataclasses import dataclass
 
+from tests.mutants.export import EXPORT
 from tests.mutants.laboratory import LABORATORY
+from tests.mutants.quantization import QUANTIZATION
 
 
 @dataclass(frozen=True)
@@ -351,5 +353,5 @@ MUTANTS = [
         hints_leave_their_hooks=("            remove()", "            pass"),
         attention_of_one_channel=("(x * x).sum(axis=1)", "(x * x)[:, 0]"),
     ),
-    *(mutant for file, mistakes in LABORATORY.items() for mutant in _in(file, **mistakes)),
+    *(mutant for file, mistakes in (LABORATORY | QUANTIZATION | EXPORT).items() for mutant in _in(file, **mistakes)),
 ]
