@@ -179,6 +179,9 @@ An integer model is written as a file of another runtime by `minigrad.compressio
 Ranges are taken from {calibration:,} training images.
 
 A profile is a way of rounding a sum back to int8: "tflite" rounds twice, "single" once, "onnx" as float32 does.
+
+The same models written as C99, by `to_c`, are compiled and compared by `make c-export`, in all three profiles, on the same
+images; no logit differs there either (`results/c_export.json`).
 """
 
 EVERY = """## Every logit

@@ -29,7 +29,7 @@ from tests.mutants.catalogue import MUTANTS
 ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = ROOT / "tests" / "mutants" / "explained.toml"
 
-PARTS = ("minigrad", "compression", "tests", "tools", "docs", "pyproject.toml")
+PARTS = ("minigrad", "compression", "tests", "tools", "docs", "results", "pyproject.toml")
 """What the tests need, data apart."""
 
 LEFT_OUT = (

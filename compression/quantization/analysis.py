@@ -310,7 +310,7 @@ class Flip:
 
     Attributes:
         before, after: what they read.
-        margin_before, margin_after: logit of `before` less that of `after`; negative where it flipped.
+        margin_before, margin_after: logit of `before` less that of `after`; negative where it flipped, 0 at a tie.
         shares: layer → its share of the change in the margin (Shapley); they add up.
         alone: layers that flip the image by themselves.
         culprit: the layer with the largest share of what brought the margin down.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tests.mutants.export import EXPORT
 from tests.mutants.laboratory import LABORATORY
+from tests.mutants.page import PAGE
 from tests.mutants.quantization import QUANTIZATION
 
 
@@ -353,5 +354,9 @@ MUTANTS = [
         hints_leave_their_hooks=("            remove()", "            pass"),
         attention_of_one_channel=("(x * x).sum(axis=1)", "(x * x)[:, 0]"),
     ),
-    *(mutant for file, mistakes in (LABORATORY | QUANTIZATION | EXPORT).items() for mutant in _in(file, **mistakes)),
+    *(
+        mutant
+        for file, mistakes in (LABORATORY | QUANTIZATION | EXPORT | PAGE).items()
+        for mutant in _in(file, **mistakes)
+    ),
 ]

@@ -27,7 +27,10 @@ def test_there_are_enough_and_each_has_its_own_name():
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_every_mutant_can_be_made_and_changes_what_is_run(mutant):
     source = (ROOT / mutant.path).read_text()
-    assert ast.dump(ast.parse(mutant.apply(source))) != parsed(source)
+    if mutant.path.endswith(".py"):
+        assert ast.dump(ast.parse(mutant.apply(source))) != parsed(source)
+    else:
+        assert mutant.apply(source) != source
 
 
 def test_a_text_that_is_not_there_once_is_refused():

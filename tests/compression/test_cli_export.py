@@ -1,0 +1,158 @@
+"""`minigrad export`: files of other runtimes, and what it says of their sizes."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from minigrad import save_checkpoint
+from minigrad.compression import cli_export
+from minigrad.compression.cli import main
+from minigrad.compression.export import to_onnx, to_tflite, to_tflite_float16
+from minigrad.compression.integer import IntegerModel
+from minigrad.compression.models import trained_lenet
+from minigrad.datasets import mnist
+from tests.compression.export.c_programs import compile_c, needs_compiler, run_main
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def output(*arguments):
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def numbers(text):
+    return [int(found.replace(",", "")) for found in re.findall(r"([\d,]*\d) B", text)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, small_data):
+    """A checkpoint, "float", and what `to-integer` makes of it: "integer", "onnx" in that profile."""
+    folder = tmp_path_factory.mktemp("export")
+    save_checkpoint(folder / "float", trained_lenet())
+    for name, profile in (("integer", "tflite"), ("onnx", "onnx")):
+        output("to-integer", folder / "float", "--profile", profile, "--out", folder / name, "--data", small_data)
+    return folder
+
+
+@needs_compiler
+def test_c_computes_what_the_integer_file_computes_and_its_bytes_are_those_said(folder, tmp_path, small_data):
+    said = output(
+        "export", folder / "float", "--format", "c", "--name", "lenet", "--out", tmp_path, "--data", small_data
+    )
+    program = compile_c([tmp_path / "lenet.c", tmp_path / "lenet_main.c"], tmp_path / "lenet", "-O2")
+    pixels = mnist("test", small_data).pixels[:200]
+    np.testing.assert_array_equal(run_main(program, pixels), IntegerModel.load(folder / "integer").logits(pixels))
+    for file in ("lenet.h", "lenet.c", "lenet_main.c"):
+        assert f"{file} {(tmp_path / file).stat().st_size:,} B" in said
+    rows = [
+        [int(n.replace(",", "")) for n in line.split()[1:]] for line in said.splitlines() if line[:2] in ("co", "fc")
+    ]
+    assert len(rows) == 5
+    assert all(sum(row[:-1]) == row[-1] for row in rows)
+    flash = sum(row[-1] for row in rows)
+    assert f"Flash: {flash:,} B of constants, and the code. RAM: 864 + 3,456 = 4,320 B for activations" in said
+    assert f"#define LENET_FLASH {flash} " in (tmp_path / "lenet.h").read_text()
+
+
+@pytest.mark.parametrize(
+    ("format_", "form", "model", "expected"),
+    [
+        ("tflite", None, "float", lambda folder: to_tflite(IntegerModel.load(folder / "integer"))),
+        ("tflite", "int8", "integer", lambda folder: to_tflite(IntegerModel.load(folder / "integer"))),
+        ("tflite", "float16", "float", lambda folder: to_tflite_float16(trained_lenet())),
+        ("onnx", None, "float", lambda folder: to_onnx(IntegerModel.load(folder / "onnx"))),
+        ("onnx", "qdq", "onnx", lambda folder: to_onnx(IntegerModel.load(folder / "onnx"), "qdq")),
+        ("onnx", "integer", "float", lambda folder: to_onnx(IntegerModel.load(folder / "integer"), "integer")),
+    ],
+)
+def test_files_are_those_of_the_writers_and_as_large_as_said(
+    format_, form, model, expected, folder, tmp_path, small_data
+):
+    forms = ["--form", form] if form else []
+    result = call(
+        "export", folder / model, "--format", format_, *forms, "--out", tmp_path / "out", "--data", small_data
+    )
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out").read_bytes() == expected(folder)
+    weights, others, total = numbers(result.stdout)
+    assert total == weights + others == (tmp_path / "out").stat().st_size
+    assert weights == (88_852 if form == "float16" else 44_190)
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(("model", "format_", "theirs", "own"), [("onnx", "tflite", *("tflite", "onnx")),
+                                                                 ("integer", "onnx", *("onnx", "tflite"))])  # fmt: skip
+def test_a_note_says_that_a_runtime_will_round_in_its_own_way(model, format_, theirs, own, folder, tmp_path):
+    result = call("export", folder / model, "--format", format_, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f'Note: who runs this form rounds as profile "{theirs}" does, and the model is in profile "{own}": '
+        "some logits will differ by 1.\n"
+    )
+
+
+def test_c_rounds_as_the_profile_that_is_asked_for(folder, tmp_path, small_data):
+    output("export", folder / "float", "--format", "c", "--profile", "single", "--out", tmp_path, "--data", small_data)
+    assert 'Profile "single" of minigrad' in (tmp_path / "model.h").read_text()
+    output("export", folder / "onnx", "--format", "c", "--profile", "onnx", "--out", tmp_path)
+    assert 'Profile "onnx" of minigrad' in (tmp_path / "model.h").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["float", "--format", "c", "--form", "int8"], "--form is 'int8' for --format c, which has no forms"),
+        (
+            ["float", "--format", "onnx", "--form", "x"],
+            "--form is 'x' for --format onnx, expected one of qlinear, integer",
+        ),
+        (
+            ["integer", "--format", "c", "--profile", "single"],
+            'the model is in integers already, in profile "tflite"; leave',
+        ),
+        (["integer", "--format", "tflite", "--form", "float16"], "--form float16 writes a float model: no --profile"),
+        (
+            ["float", "--format", "tflite", "--form", "float16", "--profile", "onnx"],
+            "--form float16 writes a float model",
+        ),
+        (["integer", "--format", "c", "--name", "5"], "to_c: name is '5', expected an identifier of C"),
+        (["onnx", "--format", "onnx", "--form", "integer"], 'to_onnx: profile "onnx" rounds as float32 does'),
+        (["none", "--format", "c"], "none"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(arguments, said, folder, tmp_path):
+    name, *options = arguments
+    result = call("export", folder / name, *options, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (tmp_path / "out").is_file()
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_an_output_of_the_wrong_kind_is_refused_before_any_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli_export, "load_any", lambda path: pytest.fail("the model was read"))
+    (tmp_path / "file").write_text("mine")
+    for format_, name, said in (
+        ("c", "file", "expected the name of a folder, and it is a file"),
+        ("onnx", "", "expected the name of a file, and it is a folder"),
+    ):
+        result = call("export", folder / "float", "--format", format_, "--out", tmp_path / name)
+        assert result.exit_code == 2
+        assert said in result.stderr
+    monkeypatch.setattr(cli_export.os, "access", lambda path, mode: mode != os.W_OK)
+    result = call("export", folder / "float", "--format", "c", "--out", tmp_path)
+    assert "the folder cannot be written to" in result.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_file_that_is_not_as_large_as_it_should_be_is_an_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"123")
+    with pytest.raises(RuntimeError, match=r"export: \S+file should have 4 bytes, and has 3"):
+        cli_export._check_size(tmp_path / "file", 4)
