@@ -13,9 +13,12 @@ from minigrad.datasets import mnist
 from minigrad.tensor import Array
 
 from .cli_base import check_output, checkpoint_argument, data_option, load_lenet, make_folder, out_option
+from .coding import is_mgz, read_mgz
 from .figures import plot_atlas
+from .integer import IntegerModel
 from .models import LENET_CHECKPOINT, LENET_WIDTHS, LeNet, trained_lenet
 from .pruning import ARTICLE_SPARSITY, SparsePruner
+from .quantization import FloatWrapper
 from .report import align, write_report
 from .sparse import FORMATS, Plan, format_bytes, load_sparse, measure_atlas, plan, save_sparse, to_sparse
 from .sparse.atlas import FULL, QUICK, as_table, as_words, check_planner, planner_table
@@ -73,8 +76,16 @@ def describe_layers(model: nn.Module) -> str:
 
 
 def load_any(path: Path | None) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the LeNet of a checkpoint or of a sparse file (None: the one that comes with the package), and metadata."""
+    """Return the LeNet of a checkpoint, of a sparse or of an integer file, or the model of a .mgz file, and metadata.
+
+    None is the LeNet that comes with the package. An integer model is wrapped, so that it takes and returns floats.
+    """
+    if path is not None and is_mgz(path):
+        container = read_mgz(path)
+        return container.model(), container.metadata
     arrays, metadata = read_checkpoint(path or LENET_CHECKPOINT)
+    if path is not None and "integer" in metadata:
+        return FloatWrapper(IntegerModel.load(path)), metadata
     if path is None or "sparse" not in metadata:
         return load_lenet(path)
     widths = tuple(np.size(arrays.get(f"{name}.bias", ())) for name in ("conv1", "conv2", "fc1", "fc2"))
