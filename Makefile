@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint course test-notebooks try-explorer parity conformance bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
+.PHONY: demo test lint course test-notebooks try-explorer try-playground parity conformance c-export bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
 
 demo: $(VENV)/.core ## train, prune and fine-tune LeNet on MNIST; writes runs/demo
 	$(BIN)/minigrad demo
@@ -27,11 +27,17 @@ test-notebooks: $(VENV)/.notebooks $(VENV)/.test ## run every notebook from a cl
 try-explorer: $(VENV)/.browser ## move the sliders of the explorer in JupyterLab, in a Chromium without a window
 	$(BIN)/python tools/try_explorer.py runs/explorer
 
+try-playground: $(VENV)/.browser ## draw on the playground page and feed it 1,000 test images, in a Chromium without a window
+	$(BIN)/python tools/try_playground.py runs/playground
+
 parity: $(VENV)/.parity ## compare with PyTorch; integer models with TensorFlow Lite Micro, LiteRT and onnxruntime
 	$(BIN)/python -m pytest -q -m parity
 
 conformance: $(VENV)/.parity ## integer models in other runtimes, on all test images; prints the tables and writes docs/conformance.md
 	$(BIN)/python -m tools.conformance
+
+c-export: $(VENV)/.parity ## models as C on all test images, and on an 8-bit chip; needs gcc, valgrind, gcc-avr, avr-libc, simavr
+	$(BIN)/python -m tools.c_export
 
 bench: $(VENV)/.bench ## time against PyTorch, onnxruntime and micrograd's algorithm; prints one table
 	$(BIN)/python benchmarks/run.py

@@ -29,15 +29,21 @@ from .cli_base import (
     saving,
     training_options,
 )
+from .cli_coding import inspect, pack
 from .cli_distill import distill, scan_distillation, soft_targets
+from .cli_export import export
+from .cli_integer import describe_bytes, to_integer
+from .cli_playground import playground
 from .cli_pruning import blame, criteria, prune
-from .cli_quantize import bits, observers, quantize
+from .cli_quantize import bits, observers, quantize, quantized_accuracy
 from .cli_repro import repro
 from .cli_sparse import atlas, describe_layers, load_any, sparsify
 from .cli_structure import scan, shrink_command, structure
+from .coding import is_mgz, layer_table, read_mgz
 from .models import LeNet
 from .pictures import load_digit
 from .pruning import SparsePruner, finetune, model_sparsity
+from .quantization import FloatWrapper
 from .report import as_report, table, wilson_interval, with_means, write_report
 from .sparse import weight_bytes
 
@@ -54,7 +60,8 @@ def main(threads: int | None, traceback: bool) -> None:
 
 for command in (
     *(prune, blame, criteria, repro, shrink_command, scan, structure, sparsify, atlas),
-    *(distill, scan_distillation, soft_targets, quantize, observers, bits),
+    *(distill, scan_distillation, soft_targets, quantize, observers, bits, quantized_accuracy, to_integer),
+    *(pack, inspect, export, playground),
 ):
     main.add_command(command)
 
@@ -138,8 +145,14 @@ def evaluate(checkpoint: Path, data: Path | None) -> None:
     correct, total = minigrad.training.count_correct(model, main_job.evaluation_loader(mnist("test", data)))
     low, high = wilson_interval(correct, total)
     accuracy = f"accuracy {100 * correct / total:.2f} % ({low:.2f} - {high:.2f})"
+    if is_mgz(checkpoint):
+        click.echo(f"{accuracy}\n\n{layer_table(read_mgz(checkpoint))}")
+        return
     if "sparse" in metadata:
         click.echo(f"{accuracy}\n\n{describe_layers(model)}")
+        return
+    if isinstance(model, FloatWrapper):
+        click.echo(f"{accuracy}\n\n{describe_bytes(model.integer.layer_bytes())}")
         return
     size = weight_bytes(model)
     click.echo(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,12 @@ def test_a_wheel_and_an_sdist_build_and_the_wheel_works_outside_the_checkout(whe
     (sdist,) = (wheel_site / "dist").glob("*.tar.gz")
     assert wheel.name.startswith("minigrad_compression-")
     assert sdist.stat().st_size < 5_000_000
+    with zipfile.ZipFile(wheel) as content:
+        names = content.namelist()
+    files = [p for p in (ROOT / "compression").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    others = {p for p in files if p.suffix != ".py"}
+    assert {f"minigrad/{p.relative_to(ROOT).as_posix()}" for p in others} <= set(names)
+    assert "minigrad/compression/export/playground.html" in names
     site = tmp_path / "site"
     install = [
         sys.executable,

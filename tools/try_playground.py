@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
 from selenium.webdriver.common.actions.pointer_input import PointerInput
@@ -40,6 +41,11 @@ STROKES = {  # digit -> strokes, points of a drawing area of 280 × 280
     2: [[(85, 95), (110, 60), (155, 55), (185, 85), (170, 130), (85, 225), (200, 225)]],
     4: [[(100, 60), (90, 150), (190, 150)], [(180, 60), (170, 235)]],
 }
+
+FOCUSED = """
+const at = document.activeElement;
+return [at.id || at.getAttribute("aria-label") || at.name || at.className || at.tagName, getComputedStyle(at).outlineStyle];
+"""
 
 RUN = """
 const [encoded, count] = arguments, size = 784;
@@ -69,6 +75,7 @@ def main(out: Path) -> None:
             draw_digits(browser, out, name)
             use_keys(browser, out, name)
             check_width(browser)
+            check_names(browser)
             if name == "desk":
                 compare(browser, test.pixels[:IMAGES], integer, {"float": lenet, "pruned": pruned})
             if errors := [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]:
@@ -122,6 +129,23 @@ def use_keys(browser: Any, out: Path, name: str) -> None:
     print(f"{name}: chose by keyboard: {wait_for(browser, 'At T = 4.')}")
     browser.find_element(By.CSS_SELECTOR, "#whose input[value=int8]").send_keys(Keys.ARROW_LEFT)
     screenshot(browser, out / f"{name}-sample.png")
+
+
+def check_names(browser: Any) -> None:
+    """Walk through the page by Tab; what is met must be seen to be in focus, and have a name for screen readers."""
+    browser.execute_script("document.querySelector('.skip').focus()")
+    met, visible = [], True
+    while (seen := browser.execute_script(FOCUSED))[0] != "BODY" and seen[0] not in met:
+        met.append(seen[0])
+        visible = visible and seen[1] != "none"
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+    if not visible or not {"drawing", "clear", "temperature", "whose", "Test image of a 9"} <= set(met):
+        raise RuntimeError(f"by Tab one meets {met}; where one is {'is' if visible else 'is not always'} visible")
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    focusable = [n for n in nodes if any(p["name"] == "focusable" for p in n.get("properties", []))]
+    if nameless := [n["role"]["value"] for n in focusable if not n.get("name", {}).get("value")]:
+        raise RuntimeError(f"without a name for screen readers: {nameless}")
+    print(f"Tab meets {len(met)} elements; each of {len(focusable)} has a name for screen readers.")
 
 
 def wait_for(browser: Any, words: str) -> str:

@@ -155,10 +155,9 @@ def rounding_cases(profile):
             yield from ((s, q, places, limit) for s in sums)
     if profile == "onnx":
         for multiplier in map(int, rng.integers(2**23, 2**24, 60)):
-            tie = (
-                201 << 39
-            )  # 100.5 * 2**40, which a product just below it becomes in 24 bits; then 100, or 101 for 101.5
-            yield from ((t // multiplier, multiplier, -40, 1000) for t in (tie, tie + 2**40))
+            # 101.5 * 2**40: a product just below it is rounded to it in 24 bits, and then to 102, not 101.
+            tie = 203 << 39
+            yield from ((t // multiplier, multiplier, -40, 1000) for t in (tie, -tie))
     else:
         bits = 31 if profile == "tflite" else 40
         for (sum_, multiplier), _ in zip(near_ties(rng, bits), range(40), strict=False):
@@ -203,10 +202,10 @@ def test_float_models_give_the_same_logits_up_to_rounding():
 
 @needs_node
 def test_soft_targets_are_those_of_distillation():
-    logits = [3.5, -1.0, 0.25, 900.0]
-    for temperature in (0.5, 1, 20):
-        found = evaluate(f"softTargets(input, {temperature})", logits)
-        np.testing.assert_allclose(found, soft_targets(np.array([logits]), temperature)[0], atol=1e-7)
+    for logits in ([3.5, -1.0, 0.25, 2.0], [3.5, -1.0, 0.25, 900.0]):
+        found = evaluate("[0.5, 1, 20].map((T) => softTargets(input, T))", logits)
+        expected = [soft_targets(np.array([logits]), temperature)[0] for temperature in (0.5, 1, 20)]
+        np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
 def framed(*drawings):
@@ -222,7 +221,8 @@ def test_a_drawing_is_scaled_into_20_by_20_and_its_centre_of_mass_put_in_the_mid
     box[100:240, 50:120] = 255  # 140 × 70: 7 pixels become one
     moved = np.roll(box, (30, 100), (0, 1))
     heavy = box.copy()
-    heavy[100:240, 120:190] = 80  # the right half weighs less
+    heavy[100:240, 120:190] = 80  # right and lower half weigh less
+    heavy[170:240] //= 2
     found, again, uneven, nothing = framed(box, moved, heavy, np.zeros((280, 280), np.uint8))
     expected = np.zeros((28, 28), np.uint8)
     expected[4:24, 9:19] = 255
@@ -233,15 +233,18 @@ def test_a_drawing_is_scaled_into_20_by_20_and_its_centre_of_mass_put_in_the_mid
     assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (20, 20)
     center = [np.average(axis, weights=uneven[rows, columns]) for axis in (rows, columns)]
     assert np.abs(np.array(center) - 13.5).max() <= 0.5
-    assert columns.min() > 4  # the heavier left half is nearer to the middle than in the middle of the box
+    assert min(rows.min(), columns.min()) > 4  # the heavier part is nearer to the middle than in the middle of the box
 
 
 @needs_node
-def test_a_dot_and_a_faint_drawing_are_framed_too():
+def test_dots_faint_lines_and_parts_of_pixels_are_framed_too():
     dot, line = np.zeros((280, 280), np.uint8), np.zeros((280, 280), np.uint8)
     dot[3, 277] = 255
     line[40:240, 130:140] = 60
-    large, thin = framed(dot, line)
+    stripes = np.zeros((280, 280), np.uint8)
+    stripes[60:90, 60:90] = np.tile([100, 255, 100], 10)[:, None]  # 1.5 pixels become one
+    large, thin, mixed = framed(dot, line, stripes)
+    np.testing.assert_array_equal(mixed[4:24, 4:24], np.full((20, 20), round((100 + 255 / 2) / 1.5)))
     np.testing.assert_array_equal(large[4:24, 4:24], np.full((20, 20), 255))
     np.testing.assert_array_equal(thin[4:24, 13:15].sum(1), np.full(20, 255))
     assert thin.sum() == 20 * 255
@@ -271,6 +274,8 @@ def test_the_page_says_what_each_model_takes(data, integer, lenet, pruned):
     biases = 44_426 - 44_190
     assert sizes["pruned"]["bytes"] == weight_bytes(pruned)["bitmask"] + 4 * biases
     assert sizes["pruned"]["nonzeros"] == round(44_426 * (1 - model_sparsity(pruned))) - biases
+    kept = sum(np.count_nonzero(getattr(layer, "weight", 0)) for layer in integer.layers)
+    assert (sizes["int8"]["nonzeros"], kept < 44_190) == (kept, True)
     assert sizes["int8"]["bytes"] == sum(row.total for row in integer.layer_bytes())
     assert [sizes[name]["weights"] for name in sizes] == [44_190] * 3
     assert (data["about"], [s["label"] for s in data["samples"]]) == ("About </script>.", [7, 2, 1])
