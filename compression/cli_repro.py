@@ -1,4 +1,4 @@
-"""Commands that reproduce papers: `repro han2015`, `repro hinton2015`, `repro lottery`."""
+"""Commands that reproduce papers: `repro deepcompression`, `repro han2015`, `repro hinton2015`, `repro lottery`."""
 
 import os
 from contextlib import nullcontext

@@ -11,7 +11,7 @@ from minigrad.optim import SGD
 from minigrad.tensor import Array
 
 from ..pruning.criteria import prunable
-from ..quantization.codes import Codebook
+from ..quantization.codes import Codebook, kmeans_codebook
 from ..quantization.formats import check_bits
 from .wire import check_way
 
@@ -66,7 +66,7 @@ def cluster(w: Array, bits: int, start: str = "linear", seed: int = 0, iteration
         iterations: at most.
 
     Raises:
-        ValueError: bits out of range, no such start, or NaN or infinity among the weights.
+        ValueError: bits out of range, no weights, no such start, or NaN or infinity among the weights.
 
     Example:
         >>> cluster(np.float32([0, 1, 1.5, 5]), bits=2, start="density").decode()
@@ -75,24 +75,7 @@ def cluster(w: Array, bits: int, start: str = "linear", seed: int = 0, iteration
     check_bits("cluster", bits)
     if not np.isfinite(w).all():
         raise ValueError(f"cluster: a weight is NaN or infinite (w: {w.shape})")
-    zeros = w == 0
-    values = np.sort(w[~zeros].astype(np.float64))
-    count = 2**bits - bool(zeros.any())
-    centroids = first_centroids(values, count, start, seed) if values.size else np.zeros(0)
-    sums, borders = np.concatenate([[0.0], np.cumsum(values)]), None
-    for _ in range(iterations):
-        before, borders = borders, np.searchsorted(values, (centroids[1:] + centroids[:-1]) / 2)
-        if before is not None and np.array_equal(before, borders):
-            break
-        ends = np.concatenate([[0], borders, [len(values)]]).astype(np.intp)
-        sizes = np.diff(ends)
-        centroids = np.divide(np.diff(sums[ends]), sizes, out=centroids.copy(), where=sizes > 0)
-    codes = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, w)
-    if zeros.any():
-        zero = int(np.searchsorted(centroids, 0.0))
-        codes = np.where(zeros, zero, codes + (codes >= zero))
-        centroids = np.insert(centroids, zero, 0.0)
-    return Codebook(codes.astype(np.uint8), centroids.astype(np.float32), bits)
+    return kmeans_codebook(w, bits, iterations, lambda values, count: first_centroids(values, count, start, seed))
 
 
 def share_weights_of(model: M, bits: int | Mapping[str, int], start: str = "linear", seed: int = 0) -> M:

@@ -3,6 +3,7 @@
 Each function takes weights and returns what is stored; `decode()` gives weights back, `nbytes` says what it takes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +134,9 @@ class Codebook:
         return packed_bytes(self.codes.size, self.bits) + self.centroids.nbytes
 
 
-def kmeans_codebook(w: Any, bits: int, iterations: int = 300) -> Codebook:
+def kmeans_codebook(
+    w: Any, bits: int, iterations: int = 300, start: Callable[[Array, int], Array] | None = None
+) -> Codebook:
     """Find 2**bits centroids for the weights: each weight belongs to the nearest, each centroid is its members' mean.
 
     It begins with centroids spread evenly from the smallest weight to the largest, which is found best in the paper, since
@@ -147,6 +150,8 @@ def kmeans_codebook(w: Any, bits: int, iterations: int = 300) -> Codebook:
         w: weights, any shape.
         bits: 1 to 8.
         iterations: at most; it ends sooner if no weight changes its cluster.
+        start: another beginning: called with the weights, without zeros and sorted, and the number of centroids, it returns
+            them, ascending; see `coding.first_centroids`.
 
     Raises:
         ValueError: bits out of range, no weights, or NaN or infinity among them.
@@ -162,7 +167,8 @@ def kmeans_codebook(w: Any, bits: int, iterations: int = 300) -> Codebook:
     w = _checked("kmeans_codebook", w).astype(np.float64)
     values = np.sort(w[w != 0])
     count = 2**bits - int((w == 0).any())
-    centroids = np.linspace(values[0], values[-1], count) if values.size else np.zeros(0)
+    begin = start or (lambda values, count: np.linspace(values[0], values[-1], count))
+    centroids = begin(values, count) if values.size else np.zeros(0)
     sums, borders = np.concatenate([[0.0], np.cumsum(values)]), None
     for _ in range(iterations):
         before, borders = borders, np.searchsorted(values, (centroids[1:] + centroids[:-1]) / 2)

@@ -199,7 +199,7 @@ def _results(
 ) -> Iterator[tuple[Job, Callable[[], Run]]]:
     """Yield each job with a function that returns its run, or raises."""
     if executor is None:
-        yield from ((job, partial(_do, work, job)) for job in jobs)
+        yield from ((job, partial(do, work, job)) for job in jobs)
         return
     waiting, running = list(jobs), dict[Future[Run], Job]()
     unfinished = {job.name for job in jobs}
@@ -207,7 +207,7 @@ def _results(
         while unfinished:
             for job in [job for job in waiting if job.needs not in unfinished]:
                 waiting.remove(job)
-                running[executor.submit(_do, work, job, threads)] = job
+                running[executor.submit(do, work, job, threads)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 unfinished.remove(job.name)
@@ -217,7 +217,7 @@ def _results(
             future.cancel()
 
 
-def _do(work: Callable[[Job], dict[str, Any]], job: Job, threads: int | None = None) -> Run:
+def do(work: Callable[[Job], dict[str, Any]], job: Job, threads: int | None = None) -> Run:
     """Do a job and store its result at once, in whatever process this is."""
     if threads is not None:
         kernels.set_num_threads(threads)
