@@ -121,6 +121,11 @@ data_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder with the four gzipped IDX files (default: MNIST, from the checkout, the cache or the web).",
 )
+report_option = click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the report (default: results; with --quick runs/quick)."
+)
+"""--out of studies that have a --quick form: see `study_folders`."""
+
 out_option = click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to write.")
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
 
@@ -154,3 +159,21 @@ def load_images(data: Path | None, hold_out: bool) -> tuple[ImageDataset, ImageD
         return mnist("train", data), mnist("test", data)
     training = mnist("train", data)
     return split_validation(training, count=max(1, len(training) // 12))  # 5,000 of MNIST's 60,000
+
+
+def study_folders(runs: Path, out: Path | None, quick: bool) -> tuple[Path, Path]:
+    """Return where a study's single runs go, and its report. Both are made."""
+    out = out or Path("runs/quick" if quick else "results")
+    return make_folder(runs / "quick" if quick else runs), make_folder(out)
+
+
+@contextmanager
+def going_on(folder: Path) -> Iterator[None]:
+    """Say in a sentence how to go on after Ctrl-C, or after a run that failed."""
+    advice = f"finished runs are in {folder}, and the same command goes on from there"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; {advice}") from None
+    except RuntimeError as error:
+        raise Stopped(f"{error}; {advice}") from None

@@ -1,7 +1,5 @@
 """Commands about distillation: `soft-targets`, `distill`, `distill-scan`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +7,19 @@ from typing import Any
 import click
 
 from . import distill_scan, distill_study, soft_target_study
-from .cli_base import Interrupted, Stopped, data_option, load_images, load_lenet, make_folder, note_if_seen
+from .cli_base import (
+    data_option,
+    going_on,
+    load_images,
+    load_lenet,
+    make_folder,
+    note_if_seen,
+    report_option,
+    study_folders,
+)
 from .distillation import DistillationLoss
 from .models import LENET_CHECKPOINT
 
-results_option = click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the report (default: results; with --quick runs/quick)."
-)
 runs_option = click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs/distill"), show_default=True,
     help="Folder for single networks: what is there is not trained again.",
@@ -55,7 +59,7 @@ def soft_targets(checkpoint: Path, digit: int, others: tuple[int, ...], out: Pat
 @click.option("--widths", type=click.IntRange(1), nargs=4, help="Of the student: outputs of conv1, conv2, fc1, fc2.")
 @click.option("--quick", is_flag=True, help="A first look: 2 seeds, 2 teachers, fewer images.")
 @runs_option
-@results_option
+@report_option
 @data_option
 def distill(given: tuple[Path, ...], runs: Path, out: Path | None, data: Path | None, quick: bool,
             **asked: Any) -> None:  # fmt: skip
@@ -65,13 +69,13 @@ def distill(given: tuple[Path, ...], runs: Path, out: Path | None, data: Path | 
     jittered. Settings that are not given are those chosen on held-out images. With more images, or with --jitter, the gain is
     smaller.
     """
-    study, folder, out = distill_study.QUICK if quick else distill_study.Study(), *_folders(runs, out, quick)
+    study, folder, out = distill_study.QUICK if quick else distill_study.Study(), *study_folders(runs, out, quick)
     study = replace(study, **{key: asked[key] for key in ("seeds", "temperature", "alpha") if asked[key] is not None})
     changed = {key: asked[key] for key in ("epochs", "images", "jitter", "widths") if asked[key] is not None}
     study = replace(study, alone=replace(study.alone, **changed))
     DistillationLoss(study.temperature, study.alpha)  # refuses what is out of range, before any work is done
     _check_teachers(given)
-    with _stopping(folder):
+    with going_on(folder):
         report = distill_study.run(study, folder, data and data.resolve(), given, click.echo)
     click.echo(f"\n{distill_study.as_table(report)}\n")
     click.echo(_written(out, distill_study.write(out, report | {"quick": quick})))
@@ -84,7 +88,7 @@ def distill(given: tuple[Path, ...], runs: Path, out: Path | None, data: Path | 
 @click.option("--seeds", type=click.IntRange(2), help="Students of each setting: seeds 0, 1, ... (default: 3).")
 @click.option("--quick", is_flag=True, help="A first look: 2 seeds, few settings, fewer images.")
 @runs_option
-@results_option
+@report_option
 @data_option
 def scan_distillation(
     teacher: Path | None, seeds: int | None, runs: Path, out: Path | None, data: Path | None, quick: bool
@@ -94,24 +98,18 @@ def scan_distillation(
     Draws a student's gain against T and α, its errors on the images that the teacher gets wrong, and the gap between
     training and held-out accuracy against the number of images. 117 trainings: ten to fifteen minutes on one core.
     """
-    study, folder, out = distill_study.QUICK if quick else distill_study.Study(), *_folders(runs, out, quick)
+    study, folder, out = distill_study.QUICK if quick else distill_study.Study(), *study_folders(runs, out, quick)
     scan = distill_scan.QUICK if quick else distill_scan.Scan()
     scan = scan if seeds is None else replace(scan, seeds=seeds)
     if teacher is not None:
         _check_teachers([teacher])
     data = data and data.resolve()
-    with _stopping(folder):
+    with going_on(folder):
         if teacher is None:
             (teacher,) = distill_study.teachers(replace(study, teachers=1), folder, data, click.echo)
         report = distill_scan.run(scan, make_folder(folder / "scan"), data, teacher, click.echo)
     click.echo(f"\n{distill_scan.as_table(report)}\n")
     click.echo(_written(out, distill_scan.write(out, report | {"quick": quick})))
-
-
-def _folders(runs: Path, out: Path | None, quick: bool) -> tuple[Path, Path]:
-    """Return where single networks go, and the report."""
-    out = out or Path("runs/quick" if quick else "results")
-    return make_folder(runs / "quick" if quick else runs), make_folder(out)
 
 
 def _check_teachers(paths: Any) -> None:
@@ -122,15 +120,3 @@ def _check_teachers(paths: Any) -> None:
 
 def _written(folder: Path, files: list[str]) -> str:
     return f"Written to {folder}: {', '.join(files)}."
-
-
-@contextmanager
-def _stopping(folder: Path) -> Iterator[None]:
-    """Say in a sentence how to go on after Ctrl-C, or after a run that failed."""
-    going_on = f"finished runs are in {folder}, and the same command goes on from there"
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {going_on}") from None
-    except RuntimeError as error:
-        raise Stopped(f"{error}; {going_on}") from None

@@ -6,7 +6,16 @@ from pathlib import Path
 import click
 
 from . import accuracy_study, bits_study, quantize_job
-from .cli_base import Stopped, data_option, load_images, load_lenet, make_folder, note_if_seen
+from .cli_base import (
+    data_option,
+    going_on,
+    load_images,
+    load_lenet,
+    make_folder,
+    note_if_seen,
+    report_option,
+    study_folders,
+)
 from .models import LENET_CHECKPOINT, as_sequential
 from .quantization import stage_outputs
 from .quantization.plots import plot_observers
@@ -80,20 +89,15 @@ def observers(checkpoint: Path, layer: str, images: int, out: Path, data: Path |
 @click.option("--quick", is_flag=True, help="A first look: few widths, few images.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/bits"), show_default=True,
               help="Folder for single runs: what is there is not done again.")  # fmt: skip
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the report (default: results; --quick runs/quick)."
-)
+@report_option
 @data_option
 def bits(seeds: int, quick: bool, runs: Path, out: Path | None, data: Path | None) -> None:
     """Draw accuracy against the bits of a weight: by tensor, channel and group; calibrated, and trained for it."""
-    study, folder = (bits_study.QUICK, runs / "quick") if quick else (bits_study.Study(), runs)
-    try:
-        report = bits_study.run(study, seeds, make_folder(folder), data and data.resolve(), click.echo)
-    except RuntimeError as error:
-        raise Stopped(f"{error}; finished runs are in {folder}, and the same command goes on from there") from None
+    study, (folder, out) = bits_study.QUICK if quick else bits_study.Study(), study_folders(runs, out, quick)
+    with going_on(folder):
+        report = bits_study.run(study, seeds, folder, data and data.resolve(), click.echo)
     click.echo(f"\n{bits_study.as_table(report)}\n")
-    target = make_folder(out or Path("runs/quick" if quick else "results"))
-    click.echo(f"Written to {target}: {', '.join(bits_study.write(target, report | {'quick': quick}))}.")
+    click.echo(f"Written to {out}: {', '.join(bits_study.write(out, report | {'quick': quick}))}.")
 
 
 @click.command("quantized-accuracy")
@@ -101,17 +105,12 @@ def bits(seeds: int, quick: bool, runs: Path, out: Path | None, data: Path | Non
 @click.option("--quick", is_flag=True, help="A first look: few images, few epochs.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/quantized-accuracy"), show_default=True,
               help="Folder for single runs: what is there is not done again.")  # fmt: skip
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the report (default: results; --quick runs/quick)."
-)
+@report_option
 @data_option
 def quantized_accuracy(seeds: int, quick: bool, runs: Path, out: Path | None, data: Path | None) -> None:
     """Say what int8, 4-bit weights and a binary LeNet-5 lose on the test images, each beside its float model."""
-    folder = make_folder(runs / "quick" if quick else runs)
-    try:
+    folder, out = study_folders(runs, out, quick)
+    with going_on(folder):
         report = accuracy_study.run(quick, seeds, folder, data and data.resolve(), click.echo)
-    except RuntimeError as error:
-        raise Stopped(f"{error}; finished runs are in {folder}, and the same command goes on from there") from None
     click.echo(f"\n{as_table(report)}\n")
-    target = make_folder(out or Path("runs/quick" if quick else "results"))
-    click.echo(f"Written to {target}: {', '.join(accuracy_study.write(target, report))}.")
+    click.echo(f"Written to {out}: {', '.join(accuracy_study.write(out, report))}.")
