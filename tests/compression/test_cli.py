@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from minigrad import load_checkpoint, nn, read_checkpoint, save_checkpoint
@@ -16,11 +15,8 @@ from minigrad.compression import cli
 from minigrad.compression.cli import main
 from minigrad.compression.models import LENET_CHECKPOINT, LeNet
 from minigrad.compression.pruning import model_sparsity
+from tests.compression.command_line import call
 from tests.conftest import write_dataset
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 def sentence(result, code=2):

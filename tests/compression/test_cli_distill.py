@@ -6,23 +6,18 @@ from functools import partial
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from minigrad import save_checkpoint
 from minigrad.compression import distill_scan, distill_study, soft_target_study
-from minigrad.compression.cli import main
 from minigrad.compression.distill_study import Study, Training
 from minigrad.compression.models import LENET_CHECKPOINT, LeNet
 from minigrad.datasets import mnist
+from tests.compression.command_line import call
 
 SMALL = Training((2, 3, 8, 8), epochs=1, batch_size=32, jitter=1, images=96)
 STUDY = Study(seeds=2, teachers=2, teacher=Training(epochs=1, images=96), alone=SMALL, seconds=0.01)
 SCAN = distill_scan.Scan(2, (1.0, 4.0), (0.5, 1.0), replace(SMALL, jitter=0), sizes=(32, 96), jitters=(1,))
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 @pytest.fixture

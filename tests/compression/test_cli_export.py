@@ -5,26 +5,15 @@ import re
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from minigrad import save_checkpoint
 from minigrad.compression import cli_export
-from minigrad.compression.cli import main
 from minigrad.compression.export import to_onnx, to_tflite, to_tflite_float16
 from minigrad.compression.integer import IntegerModel
 from minigrad.compression.models import trained_lenet
 from minigrad.datasets import mnist
+from tests.compression.command_line import call, output
 from tests.compression.export.c_programs import compile_c, needs_compiler, run_main
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def output(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def numbers(text):

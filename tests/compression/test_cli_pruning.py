@@ -4,12 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from minigrad import load_checkpoint, read_checkpoint, save_checkpoint
 from minigrad.compression import criteria_study
-from minigrad.compression.cli import main
 from minigrad.compression.models import LENET_CHECKPOINT, LeNet, trained_lenet
 from minigrad.compression.prune_job import SCHEDULES, Plan, run
 from minigrad.compression.pruning import (
@@ -22,11 +20,8 @@ from minigrad.compression.pruning import (
     prune_channels,
     shrink,
 )
+from tests.compression.command_line import call
 from tests.conftest import write_dataset
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 def sentence(*arguments):

@@ -5,14 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from minigrad.compression import accuracy_study, bits_study
-from minigrad.compression.cli import main
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
+from tests.compression.command_line import call
 
 
 @pytest.fixture(scope="module")

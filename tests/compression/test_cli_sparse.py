@@ -4,33 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from minigrad import save_checkpoint
 from minigrad.compression import cli_sparse
-from minigrad.compression.cli import main
 from minigrad.compression.models import LeNet, trained_lenet
-from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner, prune_channels, shrink
+from minigrad.compression.pruning import prune_channels, shrink
 from minigrad.compression.sparse import FORMATS, Grid, format_bytes, load_sparse, planner, timing
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def output(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-@pytest.fixture
-def pruned(tmp_path):
-    model = trained_lenet()
-    model = SparsePruner(model, ARTICLE_SPARSITY).prune(model)
-    save_checkpoint(tmp_path / "pruned", model, seed=0, epoch=5)
-    return model
+from tests.compression.command_line import call, output
 
 
 @pytest.mark.parametrize("format", FORMATS)

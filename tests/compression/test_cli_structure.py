@@ -4,20 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from minigrad import evaluate, load_checkpoint, read_checkpoint, save_checkpoint
 from minigrad.compression import structure_study
-from minigrad.compression.cli import main
 from minigrad.compression.demo import evaluation_loader
 from minigrad.compression.models import LENET_CHECKPOINT, LeNet, lenet_widths, trained_lenet
 from minigrad.compression.pruning import SparsePruner, prune_channels, shrink
 from minigrad.datasets import split_validation
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
+from tests.compression.command_line import call
 
 
 def shrunk(out, *arguments, checkpoint=LENET_CHECKPOINT):
