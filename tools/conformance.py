@@ -24,6 +24,7 @@ from minigrad.compression.report import write_report
 from minigrad.compression.repro.common import versions
 from minigrad.datasets import mnist
 from tests.parity import oracles
+from tools.markdown import table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "conformance.md", ROOT / "results" / "conformance.json"
@@ -228,9 +229,9 @@ def page(figures: dict[str, Any]) -> str:
         [
             HEAD.format(**figures),
             EVERY,
-            _table(head, rows),
+            table(head, rows),
             EACH.format(logits=cases["LeNet, trained"]["logits"], largest=matrix["largest"]),
-            _table(["", "", *numbers, "right"], square),
+            table(["", "", *numbers, "right"], square),
             "## Where this was run\n",
             f"Processor: {figures['processor']}, with {', '.join(figures['features'])}.",
             f"Versions: {', '.join(about)}.\n",
@@ -243,13 +244,6 @@ def page(figures: dict[str, Any]) -> str:
 
 def _cell(differences: dict[str, int], a: str, b: str) -> str:
     return "" if a == b else f"{differences.get(f'{a} | {b}', differences.get(f'{b} | {a}')):,}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table whose columns line up as plain text too."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines) + "\n"
 
 
 if __name__ == "__main__":

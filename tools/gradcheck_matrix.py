@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.ops.cases import ENGINE
 from tests.ops.matrix import DTYPES, Cell, check_cell, takes_complex
 from tests.ops.variants import COLUMNS
+from tools.markdown import table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "gradcheck.md"
 
@@ -90,13 +91,13 @@ def page(cells: Cells) -> str:
     parts = [
         HEAD,
         "## Ops\n",
-        _table(["op", "axes", "domain"], ops),
+        table(["op", "axes", "domain"], ops),
         "## float64\n",
         FLOAT64,
-        _table(["op", *COLUMNS, "complex step"], double),
+        table(["op", *COLUMNS, "complex step"], double),
         "## float32\n",
         FLOAT32,
-        _table(["op", *COLUMNS], single),
+        table(["op", *COLUMNS], single),
         "## Errors\n",
         "\n".join(f"[^{number}]: {note}" for note, number in notes.items()) + "\n",
     ]
@@ -115,13 +116,6 @@ def _mark(cell: Cell, notes: dict[str, int]) -> str:
 
 def _figure(error: float) -> str:
     return f"{10.0 ** math.ceil(math.log10(error)):.0e}" if error else "0"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table whose columns line up as plain text too."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines) + "\n"
 
 
 if __name__ == "__main__":
