@@ -11,7 +11,7 @@ import numpy as np
 
 import minigrad
 from minigrad.checkpoint import load_checkpoint, save_checkpoint, to_json
-from minigrad.datasets import ImageDataset
+from minigrad.datasets import ImageDataset, mnist
 from minigrad.loader import DataLoader
 from minigrad.nn import CrossEntropyLoss, Dropout, Flatten, Linear, Module, ReLU, Sequential
 from minigrad.optim import SGD, max_norm_
@@ -46,6 +46,7 @@ class Plan:
         classes: digits of the transfer set, None for all.
         correction: -1 if biases of these classes are lowered afterwards, 1 if those of the missing classes are raised.
         images: how many to train on, None for all.
+        everything: whether to train on the held-out images too, as the paper does; for what nothing is chosen on them.
         teacher: its plan, so that a student is trained anew when its teacher is.
     """
 
@@ -64,10 +65,11 @@ class Plan:
     classes: tuple[int, ...] | None = None
     correction: int = 0
     images: int | None = None
+    everything: bool = False
     teacher: "Plan | None" = None
 
 
-TEACHER = Plan(width=1200, epochs=80, dropout=0.15, max_norm=3.5, jitter=2)
+TEACHER = Plan(width=1200, epochs=80, dropout=0.15, max_norm=3.5, jitter=2, everything=True)
 STUDENT = Plan(width=800, epochs=40)
 # T² makes the first gradients of soft targets large: at twice this rate, or without a warm-up, units may die for good.
 GENTLY = {"lr": 0.05, "warmup": 0.2}
@@ -75,15 +77,16 @@ GENTLY = {"lr": 0.05, "warmup": 0.2}
 
 def plans(teacher: Plan, student: Plan, temperatures: Sequence[float], widths: Sequence[int]) -> dict[str, Plan]:
     """Return part → plan: the teacher, students without and with it, transfer sets that lack digits, the sweep of T."""
-    alone = replace(student, images=teacher.images)
+    alone = replace(student, images=teacher.images, everything=teacher.everything)
     taught = replace(alone, temperature=20, teacher=teacher, **GENTLY)
+    corrected = replace(taught, everything=False)  # the amount is chosen on held-out images
     epochs = 5 * taught.epochs  # a fifth of the images makes as many steps in five times the epochs
-    few = replace(taught, epochs=epochs, classes=(7, 8), correction=-1)
+    few = replace(corrected, epochs=epochs, classes=(7, 8), correction=-1)
     first = {
         "teacher": teacher,
         "800-alone": alone,
         "800-T20": taught,
-        "without-3": replace(taught, classes=tuple(k for k in range(10) if k != 3), correction=1),
+        "without-3": replace(corrected, classes=tuple(k for k in range(10) if k != 3), correction=1),
         "only-7-8": few,
     }
     sweep = {f"{width}-alone": replace(alone, width=width) for width in widths}
@@ -92,7 +95,9 @@ def plans(teacher: Plan, student: Plan, temperatures: Sequence[float], widths: S
 
 
 PLANS = plans(TEACHER, STUDENT, TEMPERATURES, WIDTHS)
-QUICK = plans(replace(TEACHER, images=12_000, epochs=16), replace(STUDENT, epochs=16), (1, 4, 20), (300, 30))
+QUICK = plans(
+    replace(TEACHER, images=12_000, epochs=16, everything=False), replace(STUDENT, epochs=16), (1, 4, 20), (300, 30)
+)
 
 
 def network(plan: Plan) -> Module:
@@ -110,22 +115,26 @@ def work(job: Job) -> dict[str, Any]:
     A teacher leaves its weights and its logits of the training images behind, for the students of its seed.
 
     Returns:
-        {"held_out_errors", "test_errors", "held_out_images", "test_images"}, and what `correct` returns, if planned.
+        {"test_errors", "test_images"}; of a network that never saw them, "held_out_errors" and "held_out_images"; and
+        what `correct` returns, if planned.
     """
     plan: Plan = job.settings
     training, held_out, test = images(job.data, plan.images)
+    if plan.everything:
+        training = mnist("train", job.data)
     model = _train(job, training)
     weights, logits = _teacher_files(job)
     if job.part == "teacher":
         save_checkpoint(weights, model, seed=job.seed)
         logits.unlink(missing_ok=True)
         teacher_logits(model, pixels(training), logits)
-    said = {name: teacher_logits(model, pixels(part)) for name, part in (("held_out", held_out), ("test", test))}
-    labels = {"held_out": held_out.labels, "test": test.labels}
+    unseen = {"test": test} if plan.everything else {"held_out": held_out, "test": test}
+    said = {name: teacher_logits(model, pixels(part)) for name, part in unseen.items()}
+    labels = {name: part.labels for name, part in unseen.items()}
     results: dict[str, Any] = {
         f"{name}_errors": int((z.argmax(axis=1) != labels[name]).sum()) for name, z in said.items()
     }
-    results |= {"held_out_images": len(held_out), "test_images": len(test)}
+    results |= {f"{name}_images": len(part) for name, part in unseen.items()}
     if plan.correction:
         assert plan.classes is not None
         results |= correct(plan.classes, plan.correction, said, labels)
@@ -189,7 +198,7 @@ def _constrain_(model: Module, limit: float | None) -> None:
 
 
 def _ask_teacher(job: Job, x: Array) -> Array:
-    """Return the logits of this seed's teacher for all training images."""
+    """Return the logits of this seed's teacher for a student's images, read from its file if the teacher saw them."""
     plan: Plan = job.settings
     assert plan.teacher is not None
     if stored(replace(job, part="teacher", settings=plan.teacher)) is None:
@@ -197,7 +206,7 @@ def _ask_teacher(job: Job, x: Array) -> Array:
     weights, logits = _teacher_files(job)
     teacher = network(plan.teacher)
     load_checkpoint(weights, teacher)
-    return teacher_logits(teacher, x, logits)
+    return teacher_logits(teacher, x, logits if plan.everything == plan.teacher.everything else None)
 
 
 def correct(
