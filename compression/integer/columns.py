@@ -14,14 +14,11 @@ COLUMNS = 23
 CONV, LINEAR, MAX_POOL, AVG_POOL, PAD = 0, 1, 2, 3, 4
 """Kinds of steps. A linear layer's features are images of 1x1."""
 
-# Kernels that multiply words of four bytes also read how many words a sum has, and where their places begin.
-TERMS, FIRST_PLACE = COLUMNS, COLUMNS + 1
-WORD_COLUMNS = COLUMNS + 2
+# Kernels that multiply words of four bytes also read how many words a sum has, where their places begin, and where the
+# corners of the windows begin that are pooled.
+TERMS, FIRST_PLACE, FIRST_CORNER = COLUMNS, COLUMNS + 1, COLUMNS + 2
+WORD_COLUMNS = COLUMNS + 3
 
 # The packed kernel: how many channels a last plane has that is spread, or 0; and how many columns its bytes are apart.
 SPREAD, APART = WORD_COLUMNS, WORD_COLUMNS + 1
 PACKED_COLUMNS = WORD_COLUMNS + 2
-
-# The kernel for a few images: where the corners of the windows begin that are pooled.
-FIRST_CORNER = WORD_COLUMNS
-FEW_COLUMNS = WORD_COLUMNS + 1

@@ -35,7 +35,7 @@ LOWEST = -(2**31)
 def run_few(images, tables, raw, out):
     """Take images through all steps, each by itself.
 
-    images: uint8 (N, pixels)   tables: int32, flat: the head, a row of FEW_COLUMNS for each step, and what these point to
+    images: uint8 (N, pixels)   tables: int32, flat: the head, a row of WORD_COLUMNS for each step, and what these point to
     raw: whether to return the last step's sums instead   out: int32 (N, features), overwritten
     """
     if len(images) == 1:  # threads would take longer to start than it takes
@@ -70,7 +70,7 @@ def run_image(image, tables, raw, out):
 @helper
 def step_row(tables, step):
     """Return a step's columns."""
-    return tables[HEAD + step * col.FEW_COLUMNS : HEAD + (step + 1) * col.FEW_COLUMNS]
+    return tables[HEAD + step * col.WORD_COLUMNS : HEAD + (step + 1) * col.WORD_COLUMNS]
 
 
 @helper

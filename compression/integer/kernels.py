@@ -6,32 +6,37 @@ the layers are is told by a table of integers, `program`, with a row for each st
 
 A product of two int8 fits into int16, where a vector register holds twice as many numbers as in int32. A few products even
 add up there: as long as their weights' magnitudes sum to 255 at most, no sum can leave int16, as 255 * 128 = 32,640.
-`program.group_taps` finds such groups of up to six weights. A group's sum then goes to int32. In which order integers are added
-does not matter, and that is why there is a single correct result.
+`program.group_taps` finds such groups of weights. A group's sum then goes to int32. In which order integers are added does
+not matter, and that is why there is a single correct result.
 """
 
 import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
+from minigrad.kernels.vector import REGISTER_BYTES, lanes, load, splat, store
 
 from . import columns as col
 from .arithmetic import requantize
+from .vectors import LINE, add_high, add_low, empty, multiply_add
 
-GROUP = 6
-"""Products that are added in int16 before they go to int32."""
+TILE = 4 * REGISTER_BYTES // 2
+"""Numbers of four vectors of int16."""
 
 WHOLE = 64
 """Rows of weights are filled up with zeros to a multiple of this: vectors without a rest to be added one by one."""
 
 
 @kernel
-def run_program(images, program, taps, places, groups, rows, bias, multiplier, shift, profile, lanes, room, raw, out):
+def run_program(
+    images, program, taps, places, ends, groups, rows, bias, multiplier, shift, profile, lanes, room, raw, out
+):
     """Take images through all steps of a program.
 
     images: uint8 (N, pixels)   program: int64 (steps, COLUMNS)
-    taps: int16 (groups, GROUP), weights that are added in int16   places: int64 (groups, GROUP), where in an image their
-    inputs lie   groups: int64 (channels + 1,), where each output channel's groups begin
+    taps: int16, weights of convolutions, those that are added in int16 next to each other   places: int64, where in an image
+    their inputs lie   ends: int64 (groups + 1,), where in these each group begins and the one before ends
+    groups: int64 (channels + 1,), which is an output channel's first group
     rows: int16, flat, the weights of linear layers, each row filled up with zeros to a multiple of WHOLE
     bias, multiplier, shift: int32 (channels,)   profile: number in PROFILES
     lanes: images of a block   room: integers an image needs at most between two steps
@@ -41,13 +46,14 @@ def run_program(images, program, taps, places, groups, rows, bias, multiplier, s
     for block in prange(blocks):
         first = block * lanes
         count = min(lanes, len(images) - first)
-        x, y, acc = np.empty(room * count, np.int16), np.empty(room * count, np.int16), np.empty(room * count, np.int32)
+        x, y = empty(room * count + TILE, np.int16), empty(room * count + TILE, np.int16)
+        acc = empty(room * count, np.int32)
         lay_out(images, first, count, x)
         for step in range(len(program)):
             row = program[step]
             if row[col.KIND] == col.CONV or row[col.KIND] == col.LINEAR:
                 if row[col.KIND] == col.CONV:
-                    conv2d(row, x, count, taps, places, groups, bias, acc)
+                    conv2d(row, x, count, taps, places, ends, groups, bias, acc)
                 else:
                     linear(row, x, count, rows, bias, acc)
                 if raw and step == len(program) - 1:
@@ -65,11 +71,12 @@ def run_program(images, program, taps, places, groups, rows, bias, multiplier, s
 
 @helper
 def lay_out(images, first, count, x):
-    """x[p, n] = pixel p of image n, minus 128."""
-    for p in range(images.shape[1]):
-        target = x[p * count : (p + 1) * count]
+    """x[p, n] = pixel p of image n, minus 128. A few pixels of all images are laid out before the next few."""
+    for start in range(0, images.shape[1], LINE):
         for n in range(count):
-            target[n] = np.int16(images[first + n, p]) - 128
+            pixels = images[first + n, start : start + LINE]
+            for p in range(pixels.size):
+                x[(start + p) * count + n] = np.int16(pixels[p]) - 128
 
 
 @helper
@@ -108,49 +115,56 @@ def pad(row, x, count, y):
 
 
 @helper
-def conv2d(row, x, count, taps, places, groups, bias, acc):
+def conv2d(row, x, count, taps, places, ends, groups, bias, acc):
     """A convolution's sums, and the largest of each window of the max-pooling after it: acc[f, ph, pw, n].
 
     Requantization never turns a larger sum into a smaller output. So pooling may as well come first: fewer sums remain.
     """
     line = row[col.OUT_WIDTH] * count
-    lines, part = np.empty(row[col.POOL_H] * line, np.int32), np.empty(line, np.int16)
+    lines = empty(row[col.POOL_H] * line + TILE, np.int32)
     for ph in range(row[col.POOLED_H]):
         for f in range(row[col.OUT_CHANNELS]):
             channel = row[col.FIRST_CHANNEL] + f
-            own = slice(groups[channel], groups[channel + 1])
+            own = ends[groups[channel] : groups[channel + 1] + 1]
             for r in range(row[col.POOL_H]):
                 at = (ph * row[col.POOL_STRIDE_H] + r) * row[col.STRIDE_H] * row[col.WIDTH] * count
-                sums = lines[r * line : (r + 1) * line]
-                fill(sums, bias[channel])
-                add_groups(taps[own], places[own], x, at, count, row[col.STRIDE_W], part, sums)
+                if row[col.STRIDE_W] == 1:  # neighbouring outputs read neighbouring inputs: the row is a single run
+                    sum_run(taps, places, own, x, at, count, line, bias[channel], lines, r * line)
+                else:
+                    for ow in range(row[col.OUT_WIDTH]):
+                        start = at + ow * row[col.STRIDE_W] * count
+                        sum_run(taps, places, own, x, start, count, count, bias[channel], lines, r * line + ow * count)
             to = (f * row[col.POOLED_H] + ph) * row[col.POOLED_W] * count
             largest(row, lines, line, count, acc[to : to + row[col.POOLED_W] * count])
 
 
 @helper
-def add_groups(taps, places, x, at, count, stride, part, sums):
-    """Add all products of a row of outputs: sums[ow, n] += sum over groups and taps of w * x[place + ow * stride, n].
+def sum_run(taps, places, ends, x, at, count, length, bias, sums, to):
+    """sums[to + m] = bias + all products of a filter, for m in a run of outputs.
 
-    With a stride of 1, neighbouring outputs read neighbouring inputs, and the whole row is a single run. A group's sums are
-    kept in int16 first: that loop does 32 of them with one instruction, where int32 would allow 16.
+    A tile of outputs stays in vector registers while all is added to it. The run's last tile may go beyond the run: what it
+    reads and writes there does not matter.
     """
-    length = sums.size if stride == 1 else count
-    for run in range(sums.size // length):
-        start = at + run * stride * count
-        target = sums[run * length : (run + 1) * length]
-        for g in range(len(taps)):
-            w0, w1, w2, w3, w4, w5 = taps[g, 0], taps[g, 1], taps[g, 2], taps[g, 3], taps[g, 4], taps[g, 5]
-            x0 = x[start + places[g, 0] * count :]
-            x1 = x[start + places[g, 1] * count :]
-            x2 = x[start + places[g, 2] * count :]
-            x3 = x[start + places[g, 3] * count :]
-            x4 = x[start + places[g, 4] * count :]
-            x5 = x[start + places[g, 5] * count :]
-            for m in range(length):
-                part[m] = w0 * x0[m] + w1 * x1[m] + w2 * x2[m] + w3 * x3[m] + w4 * x4[m] + w5 * x5[m]
-            for m in range(length):
-                target[m] += part[m]
+    width = lanes(x)
+    for m in range(0, length, 4 * width):
+        a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = splat(bias)
+        for g in range(len(ends) - 1):
+            a = b = c = d = splat(np.int16(0))
+            for t in range(ends[g], ends[g + 1]):
+                w, p = splat(taps[t]), at + m + places[t] * count
+                a, b = multiply_add(a, load(x, p), w), multiply_add(b, load(x, p + width), w)
+                c, d = multiply_add(c, load(x, p + 2 * width), w), multiply_add(d, load(x, p + 3 * width), w)
+            a0, a1, b0, b1 = add_low(a0, a), add_high(a1, a), add_low(b0, b), add_high(b1, b)
+            c0, c1, d0, d1 = add_low(c0, c), add_high(c1, c), add_low(d0, d), add_high(d1, d)
+        half, p = width // 2, to + m
+        store(sums, p, a0)
+        store(sums, p + half, a1)
+        store(sums, p + 2 * half, b0)
+        store(sums, p + 3 * half, b1)
+        store(sums, p + 4 * half, c0)
+        store(sums, p + 5 * half, c1)
+        store(sums, p + 6 * half, d0)
+        store(sums, p + 7 * half, d1)
 
 
 @helper
@@ -177,7 +191,8 @@ def keep_larger(values, target):
 def linear(row, x, count, rows, bias, acc):
     """A linear layer's sums: acc[o, n] = bias[o] + sum over i of w[o, i] * x[i, n]."""
     size = (row[col.CHANNELS] + WHOLE - 1) // WHOLE * WHOLE
-    features = np.zeros(size, np.int16)
+    features = empty(size, np.int16)
+    fill(features, 0)
     for n in range(count):
         for i in range(row[col.CHANNELS]):
             features[i] = x[i * count + n]

@@ -18,7 +18,20 @@ from minigrad.kernels._kernel import helper, inlined, kernel
 from minigrad.kernels.vector import load, splat, store
 
 from . import columns as col
-from .vnni import LANES, clamp, dot4, join, larger, load_word, low_bits, scale, shift_left, shift_right_rounded
+from .vectors import empty
+from .vnni import (
+    LANES,
+    clamp,
+    dot4,
+    join,
+    larger,
+    load_word,
+    low_bits,
+    scale,
+    shift_left,
+    shift_right,
+    shift_right_rounded,
+)
 
 IMAGES = 2 * LANES
 """Images of a task."""
@@ -31,8 +44,9 @@ def run_packed(images, program, places, weights, bias, multiplier, shift, profil
     """Take images through all steps of a packed program.
 
     images: uint8 (N, pixels)   program: int64 (steps, PACKED_COLUMNS)
-    places: int64, of each step the distance of its words from a window's corner
-    weights: int32, flat; of each step, tile and word, four bytes for each of the tile's four channels
+    places: int64, of each step the distance of its words from a window's corner, and of the corners of windows that are
+    pooled from the first one's
+    weights: uint8, flat; of each step, tile and word, four bytes for each of the tile's four channels
     bias, multiplier, shift: int32, four for each tile   profile: 0 or 1, number in PROFILES
     room: words an image needs at most between two steps
     stride: pixels from a word to the next, if words are neighbouring pixels; 0: their bytes are channels
@@ -41,7 +55,7 @@ def run_packed(images, program, places, weights, bias, multiplier, shift, profil
     for block in prange((len(images) + IMAGES - 1) // IMAGES):
         first = block * IMAGES
         count = min(IMAGES, len(images) - first)
-        x, y = np.empty(room * IMAGES, np.int32), np.empty(room * IMAGES, np.int32)
+        x, y = empty(room * IMAGES, np.int32), empty(room * IMAGES, np.int32)
         if stride:
             lay_out_words(images, first, count, stride, x)
         else:
@@ -57,10 +71,10 @@ def run_packed(images, program, places, weights, bias, multiplier, shift, profil
                 for ph in range(row[col.POOLED_H]):
                     for tile in range((row[col.OUT_CHANNELS] + 3) // 4):
                         for pw in range(row[col.POOLED_W]):
-                            c = window(row, x, places, weights, bias, tile, ph, pw)
+                            sums = largest_sums(row, x, places, weights, bias, tile, ph, pw)
                             if not (last and raw):
-                                c = requantize(row, c, multiplier, shift, profile, tile, 0 if last else 128)
-                            put(row, c, tile, ph, pw, last, y)
+                                sums = requantize(row, sums, multiplier, shift, profile, tile, 0 if last else 128)
+                            put(row, sums, tile, ph, pw, last, y)
             x, y = y, x
         for i in range(out.shape[1]):
             for n in range(count):
@@ -71,21 +85,27 @@ def run_packed(images, program, places, weights, bias, multiplier, shift, profil
 def lay_out_words(images, first, count, stride, x):
     """Make words of neighbouring pixels. Their bytes at the end of a row are the next row's, which no weight makes use of.
 
+    Only each fourth pixel's word is read. Those between are put together from two of these, all images at once.
     A pixel p is q = p - 128, kept as q + 128.
     """
     pixels = images.shape[1]
     flat = images.reshape(-1)
-    for word in range((pixels + stride - 1) // stride):
-        target = x[word * IMAGES : word * IMAGES + count]
-        start = first * pixels + word * stride
+    for p in range(0, pixels, 4):
+        target = x[p // stride * IMAGES : p // stride * IMAGES + count]
+        start = first * pixels + p
         if start + (count - 1) * pixels + 4 <= flat.size:
             for n in range(count):
                 target[n] = load_word(flat, start + n * pixels)
         else:  # the very last pixels: nothing lies behind them
             for n in range(count):
                 at = start + n * pixels
-                behind = max(at + 4 - flat.size, 0)
-                target[n] = np.int32((np.int64(load_word(flat, at - behind)) & 0xFFFFFFFF) >> 8 * behind)
+                missing = max(at + 4 - flat.size, 0)
+                target[n] = np.int32((np.int64(load_word(flat, at - missing)) & 0xFFFFFFFF) >> 8 * missing)
+    for p in range(pixels if stride == 1 else 0):
+        behind = p % 4
+        if behind:
+            low, high = _load2(x, (p - behind) * IMAGES), _load2(x, (p + 4 - behind) * IMAGES)
+            _store2(x, p * IMAGES, _join2(_shift_right2(low, 8 * behind), high, 32 - 8 * behind))
 
 
 @helper
@@ -131,58 +151,70 @@ def spread(row, x):
 
 
 @inlined
-def window(row, x, places, weights, bias, tile, ph, pw):
-    """Return the sums of four channels for 32 images, the largest of a pooling window: two vectors for each channel."""
-    b = row[col.FIRST_CHANNEL] + 4 * tile
-    channels = row[col.OUT_CHANNELS] - 4 * tile
-    lowest = splat(np.int32(LOWEST))
-    best = (lowest, lowest, lowest, lowest, lowest, lowest, lowest, lowest)
-    for k in range(row[col.POOL_H] * row[col.POOL_W]):
-        oh = ph * row[col.POOL_STRIDE_H] + k // row[col.POOL_W]
-        ow = pw * row[col.POOL_STRIDE_W] + k % row[col.POOL_W]
-        at = (oh * row[col.STRIDE_H] * row[col.WIDTH] + ow * row[col.STRIDE_W]) * IMAGES
-        a0 = a1 = splat(bias[b])
-        b0 = b1 = splat(bias[b + 1])
-        c0 = c1 = splat(bias[b + 2])
-        d0 = d1 = splat(bias[b + 3])
-        t = row[col.FIRST_ROW] + tile * row[col.TERMS] * 4
-        for place in range(row[col.FIRST_PLACE], row[col.FIRST_PLACE] + row[col.TERMS]):
-            p = at + places[place]
-            x0, x1 = load(x, p), load(x, p + LANES)
-            w = splat(weights[t])
-            a0, a1 = dot4(a0, x0, w), dot4(a1, x1, w)
-            w = splat(weights[t + 1])
-            b0, b1 = dot4(b0, x0, w), dot4(b1, x1, w)
-            if channels > 2:
-                w = splat(weights[t + 2])
-                c0, c1 = dot4(c0, x0, w), dot4(c1, x1, w)
-                w = splat(weights[t + 3])
-                d0, d1 = dot4(d0, x0, w), dot4(d1, x1, w)
-            t += 4
-        e0, e1, f0, f1, g0, g1, h0, h1 = best
-        best = (
-            larger(a0, e0), larger(a1, e1), larger(b0, f0), larger(b1, f1),
-            larger(c0, g0), larger(c1, g1), larger(d0, h0), larger(d1, h1),
-        )  # fmt: skip
-    return best
+def largest_sums(row, x, places, weights, bias, tile, ph, pw):
+    """Return the sums of four channels for 32 images, the largest of a pooling window: a pair of vectors for each channel."""
+    down, right = row[col.POOL_STRIDE_H] * row[col.STRIDE_H], row[col.POOL_STRIDE_W] * row[col.STRIDE_W]
+    at = (ph * down * row[col.WIDTH] + pw * right) * IMAGES
+    corner, area = row[col.FIRST_CORNER], row[col.POOL_H] * row[col.POOL_W]
+    a = b = c = d = _splat2(np.int32(LOWEST))
+    if area % 2:
+        a, b, c, d = one_window(row, x, places, weights, bias, tile, at)
+    for k in range(area % 2, area, 2):
+        first, second = at + places[corner + k], at + places[corner + k + 1]
+        e, f, g, h = two_windows(row, x, places, weights, bias, tile, first, second)
+        a, b, c, d = _larger2(a, e), _larger2(b, f), _larger2(c, g), _larger2(d, h)
+    return a, b, c, d
 
 
 @inlined
-def requantize(row, c, multiplier, shift, profile, tile, offset):
-    """Return c * M + zero point + offset, clamped: `arithmetic.requantize`, for vectors."""
-    a0, a1, b0, b1, c0, c1, d0, d1 = c
+def one_window(row, x, places, weights, bias, tile, at):
+    """Return the sums of four channels in one window; where only one or two are left, those of the others stay 0."""
+    i, more = row[col.FIRST_CHANNEL] + 4 * tile, row[col.OUT_CHANNELS] - 4 * tile > 2
+    a, b, c, d = _splat2(bias[i]), _splat2(bias[i + 1]), _splat2(bias[i + 2]), _splat2(bias[i + 3])
+    t = row[col.FIRST_ROW] + tile * row[col.TERMS] * 16
+    for place in range(row[col.FIRST_PLACE], row[col.FIRST_PLACE] + row[col.TERMS]):
+        v = _load2(x, at + places[place])
+        a, b = _add2(a, v, load_word(weights, t)), _add2(b, v, load_word(weights, t + 4))
+        if more:
+            c, d = _add2(c, v, load_word(weights, t + 8)), _add2(d, v, load_word(weights, t + 12))
+        t += 16
+    return a, b, c, d
+
+
+@inlined
+def two_windows(row, x, places, weights, bias, tile, first, second):
+    """Return the larger sums of two windows: a weight is loaded once for both, and more additions need not wait for others."""
+    i, more = row[col.FIRST_CHANNEL] + 4 * tile, row[col.OUT_CHANNELS] - 4 * tile > 2
+    a, b, c, d = _splat2(bias[i]), _splat2(bias[i + 1]), _splat2(bias[i + 2]), _splat2(bias[i + 3])
+    e, f, g, h = a, b, c, d
+    t = row[col.FIRST_ROW] + tile * row[col.TERMS] * 16
+    for place in range(row[col.FIRST_PLACE], row[col.FIRST_PLACE] + row[col.TERMS]):
+        u, v = _load2(x, first + places[place]), _load2(x, second + places[place])
+        w = load_word(weights, t)
+        a, e = _add2(a, u, w), _add2(e, v, w)
+        w = load_word(weights, t + 4)
+        b, f = _add2(b, u, w), _add2(f, v, w)
+        if more:
+            w = load_word(weights, t + 8)
+            c, g = _add2(c, u, w), _add2(g, v, w)
+            w = load_word(weights, t + 12)
+            d, h = _add2(d, u, w), _add2(h, v, w)
+        t += 16
+    return _larger2(a, e), _larger2(b, f), _larger2(c, g), _larger2(d, h)
+
+
+@inlined
+def requantize(row, sums, multiplier, shift, profile, tile, offset):
+    """Return sums * M + zero point + offset, clamped: `arithmetic.requantize`, for vectors."""
+    a, b, c, d = sums
     i = row[col.FIRST_CHANNEL] + 4 * tile
     limits = (row[col.ZERO] + offset, row[col.CLAMP_LOW] + offset, row[col.CLAMP_HIGH] + offset)
-    return (
-        rounded(a0, multiplier[i], shift[i], profile, limits),
-        rounded(a1, multiplier[i], shift[i], profile, limits),
-        rounded(b0, multiplier[i + 1], shift[i + 1], profile, limits),
-        rounded(b1, multiplier[i + 1], shift[i + 1], profile, limits),
-        rounded(c0, multiplier[i + 2], shift[i + 2], profile, limits),
-        rounded(c1, multiplier[i + 2], shift[i + 2], profile, limits),
-        rounded(d0, multiplier[i + 3], shift[i + 3], profile, limits),
-        rounded(d1, multiplier[i + 3], shift[i + 3], profile, limits),
-    )
+    m0, m1, m2, m3 = multiplier[i], multiplier[i + 1], multiplier[i + 2], multiplier[i + 3]
+    s0, s1, s2, s3 = shift[i], shift[i + 1], shift[i + 2], shift[i + 3]
+    a, b = _rounded2(a, m0, s0, profile, limits), _rounded2(b, m1, s1, profile, limits)
+    if row[col.OUT_CHANNELS] - 4 * tile > 2:
+        c, d = _rounded2(c, m2, s2, profile, limits), _rounded2(d, m3, s3, profile, limits)
+    return a, b, c, d
 
 
 @inlined
@@ -198,21 +230,60 @@ def rounded(c, multiplier, shift, profile, limits):
 
 
 @inlined
-def put(row, c, tile, ph, pw, last, y):
+def put(row, sums, tile, ph, pw, last, y):
     """Store four channels as a word; those of the last step each by itself."""
-    a0, a1, b0, b1, c0, c1, d0, d1 = c
+    a, b, c, d = sums
     area, at = row[col.POOLED_H] * row[col.POOLED_W], ph * row[col.POOLED_W] + pw
-    if not last:
-        to = (tile * area + at) * IMAGES
-        store(y, to, join(join(a0, b0, 8), join(c0, d0, 8), 16))
-        store(y, to + LANES, join(join(a1, b1, 8), join(c1, d1, 8), 16))
-        return
-    step, to = area * IMAGES, (4 * tile * area + at) * IMAGES
-    store(y, to, a0)
-    store(y, to + LANES, a1)
-    store(y, to + step, b0)
-    store(y, to + step + LANES, b1)
-    store(y, to + 2 * step, c0)
-    store(y, to + 2 * step + LANES, c1)
-    store(y, to + 3 * step, d0)
-    store(y, to + 3 * step + LANES, d1)
+    if last:
+        step, to = area * IMAGES, (4 * tile * area + at) * IMAGES
+        _store2(y, to, a)
+        _store2(y, to + step, b)
+        _store2(y, to + 2 * step, c)
+        _store2(y, to + 3 * step, d)
+    else:
+        _store2(y, (tile * area + at) * IMAGES, _join2(_join2(a, b, 8), _join2(c, d, 8), 16))
+
+
+# What follows does for a pair of vectors, 32 images, what a vector function does for one.
+
+
+@helper
+def _load2(x, at):
+    return load(x, at), load(x, at + LANES)
+
+
+@helper
+def _store2(x, at, c):
+    store(x, at, c[0])
+    store(x, at + LANES, c[1])
+
+
+@helper
+def _splat2(value):
+    return splat(value), splat(value)
+
+
+@helper
+def _add2(c, x, word):
+    w = splat(word)
+    return dot4(c[0], x[0], w), dot4(c[1], x[1], w)
+
+
+@helper
+def _larger2(x, y):
+    return larger(x[0], y[0]), larger(x[1], y[1])
+
+
+@helper
+def _join2(x, y, bits):
+    return join(x[0], y[0], bits), join(x[1], y[1], bits)
+
+
+@helper
+def _shift_right2(x, bits):
+    return shift_right(x[0], bits), shift_right(x[1], bits)
+
+
+@helper
+def _rounded2(c, multiplier, shift, profile, limits):
+    return rounded(c[0], multiplier, shift, profile, limits), rounded(c[1], multiplier, shift, profile, limits)

@@ -61,10 +61,11 @@ def make_packed(stages: Any, profile: str) -> PackedProgram:
         if not steps and stride:  # the images are laid out spread
             step[col.SPREAD] = 0
         step[[col.TERMS, col.FIRST_PLACE]] = len(terms), len(places)
-        step[col.FIRST_ROW] = sum(array.size for array in weights)
+        step[col.FIRST_ROW] = sum(array.nbytes for array in weights)
         step[col.APART] = layer.dilation[1] if isinstance(layer, IntegerConv2d) else 1
         steps.append(step)
-        places += [place * packed.IMAGES for place, _ in terms]
+        step[col.FIRST_CORNER] = len(places) + len(terms)
+        places += [place * packed.IMAGES for place in (*(place for place, _ in terms), *_corners(step))]
         weights.append(_in_tiles(np.stack([octets for _, octets in terms], axis=1)))
         tables["bias"].append(_filled_up(_shifted_bias(layer), 4))
         tables["multiplier"].append(_filled_up(layer.multiplier, 4))
@@ -75,7 +76,7 @@ def make_packed(stages: Any, profile: str) -> PackedProgram:
     return PackedProgram(
         np.array(steps),
         np.array(places, np.int64),
-        np.concatenate([array.ravel() for array in weights]),
+        np.concatenate([array.ravel() for array in weights]).view(np.uint8),
         np.concatenate(tables["bias"]),
         np.concatenate(tables["multiplier"]),
         np.concatenate(tables["shift"]),
@@ -103,14 +104,14 @@ def make_few(stages: Any, profile: str) -> Array:
     for stage in stages:
         layer, (channels, height, width) = stage.layer, before
         if isinstance(layer, IntegerConv2d) and any(layer.padding):
-            steps.append(np.pad(pad_step(layer, before), (0, col.FEW_COLUMNS - col.COLUMNS)))
+            steps.append(np.pad(pad_step(layer, before), (0, col.WORD_COLUMNS - col.COLUMNS)))
             height, width = (int(n) for n in steps[-1][[col.OUT_HEIGHT, col.OUT_WIDTH]])
         places, weights = _runs(layer, channels, height, width)
         of_channels = [_filled_up(array, LANES) for array in (_shifted_bias(layer), layer.multiplier, layer.shift)]
-        step = np.zeros(col.FEW_COLUMNS, np.int64)
+        step = np.zeros(col.WORD_COLUMNS, np.int64)
         step[: col.COLUMNS] = weighted_step(stage, (channels, height, width), 0, 0)
         step[col.TERMS] = len(places)
-        parts = [np.concatenate(of_channels), weights.ravel(), places, _corners(step)]
+        parts = [np.concatenate(of_channels), weights.ravel(), places, _corners(step) * step[col.CHANNELS]]
         step[columns] = sum(map(len, data)) + np.cumsum([0, *map(len, parts[:-1])])
         steps.append(step)
         data += parts
@@ -124,10 +125,10 @@ def make_few(stages: Any, profile: str) -> Array:
 
 
 def _corners(step: Array) -> Array:
-    """Return where the windows that are pooled begin, counted in bytes from the first one."""
+    """Return where the windows that are pooled begin, counted in pixels from the first one."""
     down = np.arange(step[col.POOL_H]) * step[col.STRIDE_H] * step[col.WIDTH]
     right = np.arange(step[col.POOL_W]) * step[col.STRIDE_W]
-    return ((down[:, None] + right) * step[col.CHANNELS]).ravel()
+    return (down[:, None] + right).ravel()
 
 
 def _runs(layer: Any, channels: int, height: int, width: int) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import columns as col
 from .arithmetic import PROFILES
-from .kernels import GROUP, WHOLE
+from .kernels import WHOLE
 from .layers import IntegerConv2d, IntegerLinear, IntegerMaxPool2d, PoolingLayer, WeightedLayer
 
 Array = np.ndarray
@@ -17,8 +17,8 @@ class Program(NamedTuple):
 
     Attributes:
         steps: int64 (steps, COLUMNS).
-        taps, places, groups: weights that are added in int16, where in an image their inputs lie, and where each output
-            channel's groups begin.
+        taps, places: weights of convolutions, groups of which are added in int16, and where in an image their inputs lie.
+        ends, groups: where each group begins, and which is each output channel's first.
         bias, multiplier, shift: int32 (output channels of all layers,); the input's zero point is folded into the bias.
         rows: int16, flat, the weights of linear layers, with zeros at the end of each row.
         profile: number in `PROFILES`.
@@ -28,6 +28,7 @@ class Program(NamedTuple):
     steps: Array
     taps: Array
     places: Array
+    ends: Array
     groups: Array
     rows: Array
     bias: Array
@@ -41,7 +42,7 @@ def make_program(stages: Any, profile: str) -> Program:
     """Write down stages, as `engine.fuse` gives them, in tables."""
     steps: list[Array] = []
     weighted = [stage.layer for stage in stages if isinstance(stage.layer, WeightedLayer)]
-    taps, places, groups, rows, channels = [], [], [0], [np.zeros(0, np.int16)], 0
+    taps, places, ends, groups, rows, channels = [], [], [0], [0], [np.zeros(0, np.int16)], 0
     for stage in stages:
         layer, shape = stage.layer, as_image(stage.input_shape)
         if isinstance(layer, PoolingLayer):
@@ -54,18 +55,20 @@ def make_program(stages: Any, profile: str) -> Program:
         channels += len(layer.weight)
         if isinstance(layer, IntegerLinear):
             rows.append(np.pad(layer.weight.astype(np.int16), ((0, 0), (0, -shape[0] % WHOLE))).ravel())
-            groups += [len(taps)] * len(layer.weight)
+            groups += [len(ends) - 1] * len(layer.weight)
             continue
         for weights, at in layer_taps(layer, shape):
             for group in group_taps(weights):
-                taps.append([weights[i] for i in group] + [0] * (GROUP - len(group)))
-                places.append([at[i] for i in group] + [at[group[0]]] * (GROUP - len(group)))
-            groups.append(len(taps))
+                taps += [weights[i] for i in group]
+                places += [at[i] for i in group]
+                ends.append(len(taps))
+            groups.append(len(ends) - 1)
     sizes = [row[a] * row[a + 1] * row[a + 2] for row in steps for a in (col.CHANNELS, col.OUT_CHANNELS)]
     return Program(
         np.array(steps, np.int64),
-        np.array(taps, np.int16).reshape(-1, GROUP),
-        np.array(places, np.int64).reshape(-1, GROUP),
+        np.array(taps, np.int16),
+        np.array(places, np.int64),
+        np.array(ends, np.int64),
         np.array(groups, np.int64),
         np.concatenate(rows),
         np.concatenate([layer.folded_bias for layer in weighted]).astype(np.int32),
@@ -152,7 +155,7 @@ def layer_taps(layer: IntegerConv2d, shape: tuple[int, ...]) -> list[tuple[list[
 
 
 def group_taps(weights: list[int]) -> list[list[int]]:
-    """Split weights into groups of at most GROUP whose magnitudes sum to 255 at most: their products add up in int16.
+    """Split weights into groups whose magnitudes sum to 255 at most: their products add up in int16.
 
     Large ones are put with small ones: taken by falling magnitude, each goes to the first group it fits in.
 
@@ -168,7 +171,7 @@ def group_taps(weights: list[int]) -> list[list[int]]:
     for i in sorted(range(len(weights)), key=lambda i: -abs(weights[i])):
         size = abs(weights[i])
         for g, group in enumerate(groups):
-            if len(group) < GROUP and sums[g] + size <= 255:
+            if sums[g] + size <= 255:
                 group.append(i)
                 sums[g] += size
                 break

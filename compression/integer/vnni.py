@@ -21,6 +21,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from .vectors import define
+
 LANES = 16
 """Numbers of a vector: AVX-512 has 512 bits."""
 
@@ -42,6 +44,11 @@ def scale(c, q, bits):
 def shift_left(x, bits):
     """Return x * 2**bits."""
     return x << np.int32(bits)
+
+
+def shift_right(x, bits):
+    """Return x / 2**bits, as if x were unsigned: zeros come in at the top."""
+    return (x.view(np.uint32) >> np.uint32(bits)).view(np.int32)
 
 
 def shift_right_rounded(x, bits):
@@ -93,27 +100,24 @@ def _narrowed(builder, number, kind):
     return _wide(builder, number, kind)
 
 
-def _define(function, generate):
-    """Give a function its compiled form: `generate(builder, args)` writes its instructions. The result is a vector like x."""
-
-    @intrinsic
-    def compiled(typing, args):
-        def codegen(context, builder, signature, given):
-            return generate(builder, cgutils.unpack_tuple(builder, given[0]))
-
-        return args.types[0](args), codegen
-
-    @overload(function)
-    def call_compiled(*args):
-        return lambda *args: compiled(args)
-
-
 def _dot4(builder, args):
     """c, x, w -> one VPDPBUSD. LLVM knows it by this name; its operands are vectors of int32."""
+    if not AVAILABLE:
+        return _dot4_anywhere(builder, args)
     kind = args[0].type
     function_type = ir.FunctionType(kind, [kind, kind, kind])
     name = "llvm.x86.avx512.vpdpbusd.512"
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
+
+
+def _dot4_anywhere(builder, args):
+    """The same by what any CPU has: byte after byte is moved to the top of its lane, and back with zeros or its sign."""
+    c, x, w = args
+    for byte in range(4):
+        left, right = (_wide(builder, ir.Constant(ir.IntType(32), bits), c.type) for bits in (24 - 8 * byte, 24))
+        octet, factor = builder.lshr(builder.shl(x, left), right), builder.ashr(builder.shl(w, left), right)
+        c = builder.add(c, builder.mul(octet, factor))
+    return c
 
 
 def _scale(builder, args):
@@ -151,6 +155,10 @@ def _shift_left(builder, args):
     return builder.shl(args[0], _narrowed(builder, args[1], args[0].type))
 
 
+def _shift_right(builder, args):
+    return builder.lshr(args[0], _narrowed(builder, args[1], args[0].type))
+
+
 def _join(builder, args):
     return builder.or_(args[0], builder.shl(args[1], _narrowed(builder, args[2], args[0].type)))
 
@@ -174,10 +182,10 @@ def _load_word(typing, octets, index):
 
 
 for function, instructions in {
-    dot4: _dot4, scale: _scale, shift_left: _shift_left, shift_right_rounded: _shift_right_rounded,
+    dot4: _dot4, scale: _scale, shift_left: _shift_left, shift_right: _shift_right, shift_right_rounded: _shift_right_rounded,
     clamp: _clamp, larger: _larger, join: _join, low_bits: _low_bits,
 }.items():  # fmt: skip
-    _define(function, instructions)
+    define(function, instructions)
 
 
 @overload(load_word)

@@ -12,7 +12,8 @@ from minigrad import kernels
 from minigrad.compression.integer import IntegerFlatten, IntegerMaxPool2d, IntegerModel, Scale, TensorInfo, engine, vnni
 from minigrad.compression.integer.arithmetic import requantize
 from minigrad.compression.integer.packed import IMAGES, rounded
-from minigrad.kernels.vector import load, splat, store
+from minigrad.compression.integer.vectors import define
+from minigrad.kernels.vector import lanes, load, splat, store
 from tests.compression.integer.integer_cases import random_chain, random_images, random_layer, small_lenet
 
 needs_vnni = pytest.mark.skipif(not vnni.AVAILABLE, reason="this CPU has no AVX512-VNNI")
@@ -112,19 +113,41 @@ def each(c, x, w, bits, number, out):
     store(out, 64, vnni.join(vnni.low_bits(a, 8), vnni.low_bits(b, 8), 8))
     store(out, 80, vnni.shift_left(vnni.low_bits(a, 12), bits % 16))
     store(out, 96, vnni.scale(a, 2**30 + number, 31))
+    store(out, 112, vnni.shift_right(a, bits))
 
 
 @needs_vnni
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(WORDS, WORDS, WORDS, st.integers(0, 30), st.integers(-128, 127))
 def test_vector_functions_do_as_python_says(c, x, w, bits, number):
-    found, expected = np.zeros(112, np.int32), np.zeros(112, np.int32)
+    found, expected = np.zeros(128, np.int32), np.zeros(128, np.int32)
     compiled_each(c, x, w, bits, number, found)
     each(c, x, w, bits, number, expected)
     np.testing.assert_array_equal(found, expected)
 
 
 compiled_each = numba.njit(each)
+
+
+def dot4_anywhere(c, x, w):
+    return vnni.dot4(c, x, w)
+
+
+define(dot4_anywhere, vnni._dot4_anywhere)
+
+
+@numba.njit
+def words_anywhere(c, x, w, out):
+    for at in range(0, c.size, lanes(c)):
+        store(out, at, dot4_anywhere(load(c, at), load(x, at), load(w, at)))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(WORDS, WORDS, WORDS)
+def test_without_the_instruction_words_are_multiplied_alike(c, x, w):
+    found = np.zeros(16, np.int32)
+    words_anywhere(c, x, w, found)
+    np.testing.assert_array_equal(found, vnni.dot4(c, x, w))
 
 
 @given(
