@@ -1,19 +1,17 @@
 """Commands about .mgz files: `pack`, `inspect`."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from minigrad import nn
-from minigrad.checkpoint import load_checkpoint, read_checkpoint
 
-from .cli_base import check_output, checkpoint_argument, load_lenet
+from .cli_base import account, check_output, checkpoint_argument, load_network
 from .coding import Container, Storage, account_table, energy_table, layer_table, read_mgz, save_mgz
-from .models import CaffeLeNet, LeNet300100
 from .sparse.convert import CONVERTERS
-
-NETWORKS: dict[str, type[nn.Module]] = {"LeNet300100": LeNet300100, "CaffeLeNet": CaffeLeNet}
 
 
 @click.command()
@@ -35,7 +33,7 @@ def pack(
 
     Takes LeNet and what `minigrad repro` trains. Nothing is pruned: what is not zero is kept.
     """
-    model = load_network(checkpoint)
+    model, _ = load_network(checkpoint)
     check_output(out)
     bits = {nn.Conv2d: conv_bits, nn.Linear: fc_bits}
     storage = {
@@ -43,8 +41,16 @@ def pack(
         for name, layer in model.named_modules()
         if type(layer) in CONVERTERS
     }
-    container = save_mgz(out, model, storage, float_bits=int(float_bits), huffman=not no_huffman)
-    click.echo(f"{layer_table(container)}\n\n{describe_size(container)} Written to {out}.")
+    click.echo(write_mgz(out, model, storage, float_bits=int(float_bits), huffman=not no_huffman))
+
+
+def write_mgz(out: Path, model: nn.Module, storage: Mapping[str, Storage] | None = None, **settings: Any) -> str:
+    """Write a .mgz file and say what is in it, layer by layer, and what its bytes are for."""
+    container = save_mgz(out, model, storage, **settings)
+    parts = Counter[str]()
+    for (_, part), count in container.account.items():
+        parts[part] += count
+    return f"{layer_table(container)}\n\n{describe_size(container)}\n{account(parts, out)}"
 
 
 @click.command()
@@ -73,14 +79,3 @@ def describe_size(container: Container) -> str:
         f"Every byte is named: {sum(container.account.values()):,} B = size of the file. {count:,} parameters in float32 take "
         f"{4 * count:,} B: {4 * count / container.size:.1f} times as much."
     )
-
-
-def load_network(path: Path) -> nn.Module:
-    """Return the model of a checkpoint: LeNet, LeNet-300-100 or Caffe's LeNet-5, whatever it says it is."""
-    _, metadata = read_checkpoint(path)
-    network: Any = NETWORKS.get(str(metadata.get("architecture")))
-    if network is None:
-        return load_lenet(path)[0]
-    model = network()
-    load_checkpoint(path, model)
-    return model

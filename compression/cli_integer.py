@@ -5,12 +5,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from minigrad import DataLoader
+from minigrad import DataLoader, nn
 
-from .cli_base import check_output, checkpoint_argument, data_option, load_images, load_lenet, out_option
+from .cli_base import account, check_output, checkpoint_argument, data_option, load_images, load_network, out_option
 from .integer import PROFILES, FileBytes, IntegerModel, LayerBytes
-from .models import LeNet
-from .quantization import quantize_model
+from .quantization import QuantizedModel, quantize_model
 from .report import align
 
 CALIBRATION = 500
@@ -35,25 +34,39 @@ def to_integer(
 
     Weights that were pruned are integer 0, also after training.
     """
-    model, metadata = load_lenet(checkpoint)
+    model, metadata = load_network(checkpoint)
     check_output(out)
-    training, _ = load_images(data, hold_out=True)
-    training = training.subset(np.arange(len(training))[:images])
-    loader = DataLoader(training.images, training.labels, 64, shuffle=True, seed=0)
-    quantized = quantize_model(
-        model, 3 if epochs else 2, calibration=training.images[:CALIBRATION], training=loader, bits=bits,
-        epochs=max(epochs, 1), learned=1 < bits < 8,
-    )  # fmt: skip
+    quantized = as_rounded(model, data, bits, epochs, images)
     integer = quantized.integer(profile)
     said = integer.save(out, **{key: value for key, value in metadata.items() if key != "architecture"})
     click.echo(f"{'; '.join(quantized.done)}\n\n{describe_bytes(said.layers)}\n")
     click.echo(f"{count_zeros(model, integer)}\n")
     weights = 4 * sum(row.weights for row in said.layers)
-    click.echo(
-        f"layers {sum(row.total for row in said.layers):,} B, scale of the pixels {said.input} B, header {said.header:,} B: "
-        f"{said.total:,} B (float weights: {weights:,} B, {weights / value_bytes(said):.2f} times what they take now). "
-        f"Written to {out}."
-    )
+    click.echo(f"Float weights: {weights:,} B, {weights / value_bytes(said):.2f} times what they take now.")
+    layers = sum(row.total for row in said.layers)
+    click.echo(account({"layers": layers, "scale of the pixels": said.input, "header": said.header}, out))
+
+
+def as_rounded(
+    model: nn.Module, data: Path | None, bits: int = 8, epochs: int = 0, images: int | None = None
+) -> QuantizedModel:
+    """Return a model whose ranges were measured on training images that are not held out, or that was trained on them.
+
+    Args:
+        model: it stays as it is.
+        data: folder of the dataset.
+        bits: of the weights.
+        epochs: of quantization-aware training.
+        images: how many there are to train on; None: all.
+    """
+    training, _ = load_images(data, hold_out=True)
+    training = training.subset(slice(images))
+    calibration = training.subset(slice(CALIBRATION)).images
+    if not epochs:
+        return quantize_model(model, 2, calibration=calibration, bits=bits)
+    loader = DataLoader(training.images, training.labels, 64, shuffle=True, seed=0)
+    learned = 1 < bits < 8
+    return quantize_model(model, 3, calibration=calibration, training=loader, bits=bits, epochs=epochs, learned=learned)
 
 
 def value_bytes(said: FileBytes) -> int:
@@ -73,7 +86,7 @@ def describe_bytes(layers: list[LayerBytes]) -> str:
     return align(rows)
 
 
-def count_zeros(model: LeNet, integer: IntegerModel) -> str:
+def count_zeros(model: nn.Module, integer: IntegerModel) -> str:
     """Say how many weights are zero in the float model, and in its integers.
 
     Raises:

@@ -73,7 +73,7 @@ class ImageDataset:
         """Return one normalised image, float32 (1, H, W), and its label. For several, use `subset`."""
         return normalize(self.pixels[index])[None], int(self.labels[index])
 
-    def subset(self, indices: Array) -> "ImageDataset":
+    def subset(self, indices: Array | slice) -> "ImageDataset":
         """Return the images with these numbers (or a slice of them), in this order."""
         return ImageDataset(self.pixels[indices], self.labels[indices])
 

@@ -1,6 +1,7 @@
-"""Models as .tflite files: int8, and float32 with float16 weights."""
+"""Models as .tflite files: int8, float32, and float32 with float16 weights."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -134,27 +135,60 @@ def to_tflite_float16(model: nn.Module, input_shape: tuple[int, int, int] = (1, 
         >>> f"{len(to_tflite_float16(LeNet())) / (4 * 44_426):.2f} of the float32 weights"
         '0.53 of the float32 weights'
     """
+    return _float_file(model, input_shape, Graph("minigrad, float16 weights"), batch, _float16)
+
+
+def to_tflite_float32(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28), batch: int = 1) -> bytes:
+    """Return a float model as a .tflite file of float32 numbers. Pruned weights are zeros in it, and take their 4 bytes.
+
+    Args:
+        model, input_shape, batch: as those of `to_tflite_float16`.
+
+    Returns:
+        The file. Its input is float32 (N, H, W, C), normalised as in training; its output float32 logits.
+
+    Raises:
+        ValueError: the model is no such chain.
+
+    Source:
+        TensorFlow Lite's schema.
+
+    Example:
+        >>> from minigrad.compression.models import LeNet
+        >>> f"{len(to_tflite_float32(LeNet())) / (4 * 44_426):.2f} of the float32 weights"
+        '1.02 of the float32 weights'
+    """
+    return _float_file(model, input_shape, Graph("minigrad, float32"), batch, _float32)
+
+
+Constants = Callable[[Chain, str, str, Array], int]
+"""Adds the weight or bias of a layer: chain, layer, which of the two, values. Returns the float32 tensor."""
+
+
+def _float_file(
+    model: nn.Module, input_shape: tuple[int, int, int], graph: Graph, batch: int, constants: Constants
+) -> bytes:
     c, h, w = input_shape
     layers = _named_layers(fold_batch_norm(as_sequential(model, np.zeros((1, *input_shape), np.float32))))
-    chain = Chain(Graph("minigrad, float16 weights"), (batch, h, w, c), "float32")
+    chain = Chain(graph, (batch, h, w, c), "float32")
     while layers:
         name, layer = layers.pop(0)
         follower = layers[0][1] if layers and not isinstance(layer, nn.Flatten | nn.ReLU | nn.ReLU6) else None
         act = ACTIVATIONS[_activation(follower)]
         if act:
             layers.pop(0)
-        _append_float(chain, name, layer, act)
+        _append_float(chain, name, layer, act, constants)
     return chain.to_bytes()
 
 
-def _append_float(chain: Chain, name: str, layer: nn.Module, act: int) -> None:
+def _append_float(chain: Chain, name: str, layer: nn.Module, act: int, constants: Constants) -> None:
     if isinstance(layer, nn.Conv2d):
-        arrays = _float16(chain, name, layer, layer.weight.data.transpose(0, 2, 3, 1))
+        arrays = _parameters(chain, name, layer, layer.weight.data.transpose(0, 2, 3, 1), constants)
         window = Window(layer.kernel_size, layer.stride, layer.padding, layer.dilation)
         chain.conv(name, arrays, window, Border(0.0, as_same=True), act)
     elif isinstance(layer, nn.Linear):
         w = layer.weight.data if chain.order is None else layer.weight.data[:, chain.order]
-        chain.linear(name, _float16(chain, name, layer, w), 1, act)
+        chain.linear(name, _parameters(chain, name, layer, w, constants), 1, act)
     elif isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
         window = Window(
             *(pair("to_tflite", what, getattr(layer, what), 0) for what in ("kernel_size", "stride", "padding"))
@@ -177,16 +211,24 @@ def _activation(layer: nn.Module | None) -> str:
     return "RELU6" if isinstance(layer, nn.ReLU6) else "RELU" if isinstance(layer, nn.ReLU) else "NONE"
 
 
-def _float16(chain: Chain, name: str, layer: nn.Conv2d | nn.Linear, weights: Array) -> tuple[int, int]:
-    """Add weights and biases as float16, and the operators that widen them; return the float32 tensors."""
+def _parameters(
+    chain: Chain, name: str, layer: nn.Conv2d | nn.Linear, weights: Array, constants: Constants
+) -> tuple[int, int]:
+    """Add weights, as they are turned for the file, and biases; return the float32 tensors."""
     biases = np.zeros(len(weights), np.float32) if layer.bias is None else layer.bias.data
-    out = []
-    for what, array in (("weight", weights), ("bias", biases)):
-        if not (np.abs(array) < 65_520).all():  # what rounds to infinity
-            raise ValueError(
-                f"to_tflite_float16: {name} has a {what} that is not finite in float16, whose largest number is 65,504"
-            )
-        narrow = chain.graph.constant(f"{name}/{what}/float16", array.astype(np.float16))
-        wide = chain.graph.tensor(f"{name}/{what}", array.shape, "float32")
-        out.append(chain.graph.operator("DEQUANTIZE", 3, (narrow,), wide, table(DEQUANTIZE_OPTIONS)))
-    return out[0], out[1]
+    return constants(chain, name, "weight", weights), constants(chain, name, "bias", biases)
+
+
+def _float32(chain: Chain, name: str, what: str, array: Array) -> int:
+    return chain.graph.constant(f"{name}/{what}", array.astype(np.float32))
+
+
+def _float16(chain: Chain, name: str, what: str, array: Array) -> int:
+    """Add an array as float16, and the operator that widens it."""
+    if not (np.abs(array) < 65_520).all():  # what rounds to infinity
+        raise ValueError(
+            f"to_tflite_float16: {name} has a {what} that is not finite in float16, whose largest number is 65,504"
+        )
+    narrow = chain.graph.constant(f"{name}/{what}/float16", array.astype(np.float16))
+    wide = chain.graph.tensor(f"{name}/{what}", array.shape, "float32")
+    return chain.graph.operator("DEQUANTIZE", 3, (narrow,), wide, table(DEQUANTIZE_OPTIONS))

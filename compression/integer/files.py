@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.checkpoint import read_checkpoint, write_checkpoint
 from minigrad.errors import CheckpointError
 
-from ..sparse.files import digest
+from ..checksum import read_checked, write_checked
 from .layers import (
     IntegerAvgPool2d,
     IntegerConv2d,
@@ -51,10 +50,7 @@ def save_integer(path: str | Path, model: Any, **metadata: Any) -> FileBytes:
     arrays: dict[str, Array] = {}
     about = {"profile": model.profile, "input": _take_apart(model.input, "input", arrays)}
     about["layers"] = [_take_apart(layer, f"layers.{i}", arrays) for i, layer in enumerate(model.layers)]
-    metadata = {**metadata, "integer": about}
-    write_checkpoint(path, arrays, {**metadata, "sha256": digest(arrays, metadata)})
-    with Path(path).open("rb") as file:
-        header = 8 + int.from_bytes(file.read(8), "little")
+    header = write_checked(path, arrays, {**metadata, "integer": about})
     return FileBytes(model.layer_bytes(), 8, header)
 
 
@@ -69,12 +65,8 @@ def load_integer(path: str | Path, cls: Any) -> Any:
         FileNotFoundError: there is no such file.
         CheckpointError: it is damaged, or holds something else.
     """
-    arrays, metadata = read_checkpoint(path)
-    about, expected = metadata.get("integer"), metadata.pop("sha256", None)
-    if not isinstance(about, dict) or expected is None:
-        raise CheckpointError(f"{path} is not a file of IntegerModel.save: it describes no integer layers")
-    if digest(arrays, metadata) != expected:
-        raise CheckpointError(f"{path} is damaged: what it holds does not match its checksum")
+    arrays, metadata = read_checked(path, "integer", "IntegerModel.save")
+    about = metadata["integer"]
     try:
         layers = [_put_together(row, f"layers.{i}", arrays) for i, row in enumerate(about["layers"])]
         return cls(_put_together(about["input"], "input", arrays), tuple(layers), about["profile"])

@@ -2,7 +2,7 @@
 
 from .accounting import WeightBytes, format_bytes, weight_bytes
 from .atlas import CONTESTANTS, Crossover, Grid, find_crossovers, measure_atlas
-from .convert import to_sparse
+from .convert import to_dense, to_sparse
 from .csr import CSRMatrix
 from .files import FileBytes, load_sparse, save_sparse
 from .formats import FORMATS, BitmaskMatrix, BlockMatrix, DeltaMatrix, encode
@@ -33,6 +33,7 @@ __all__ = [
     "measure_atlas",
     "plan",
     "save_sparse",
+    "to_dense",
     "to_sparse",
     "weight_bytes",
 ]

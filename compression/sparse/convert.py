@@ -1,4 +1,4 @@
-"""Turn the layers of a model into sparse ones."""
+"""Turn the layers of a model into sparse ones, and back."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -53,6 +53,32 @@ def to_sparse(model: nn.Module, format: str | Mapping[str, str] = "csr") -> nn.M
         except ValueError as error:
             raise ValueError(f"to_sparse: {name}: {error}") from None
     return with_layers(model, made)
+
+
+def to_dense(model: nn.Module) -> nn.Module:
+    """Return a copy of a model whose sparse layers are Linear and Conv2d again, with the zeros written out.
+
+    Example:
+        >>> from minigrad import nn
+        >>> to_dense(to_sparse(nn.Sequential(nn.Linear(8, 4))))
+        Sequential(
+          (0): Linear(in_features=8, out_features=4, bias=True)
+        )
+    """
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, SparseLayer)}
+    return with_layers(model, {name: _dense_layer(layer) for name, layer in layers.items()})
+
+
+def _dense_layer(layer: SparseLayer) -> nn.Module:
+    matrix, bias = layer.matrix.to_dense(), layer.bias is not None
+    if isinstance(layer, SparseConv2d):
+        geometry = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, bias)
+        made = nn.Conv2d(layer.in_channels, layer.out_channels, *geometry)
+    else:
+        made = nn.Linear(matrix.shape[1], matrix.shape[0], bias)
+    made.weight = nn.Parameter(matrix.reshape(made.weight.shape))
+    made.bias = None if layer.bias is None else nn.Parameter(layer.bias.data.copy())
+    return made
 
 
 def with_layers(model: nn.Module, replacements: Mapping[str, nn.Module]) -> nn.Module:

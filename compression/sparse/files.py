@@ -5,17 +5,15 @@ a wrong column number shows that it is wrong, so that a damaged file would be a 
 the checksum.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from minigrad import nn
-from minigrad.checkpoint import read_checkpoint, to_json, write_checkpoint
 from minigrad.errors import CheckpointError
 from minigrad.tensor import Array
 
+from ..checksum import read_checked, write_checked
 from .convert import CONVERTERS, with_layers
 from .formats import FORMATS
 from .layers import SparseConv2d, SparseLayer, SparseLinear
@@ -71,8 +69,7 @@ def save_sparse(path: str | Path, model: nn.Module, **metadata: Any) -> FileByte
         arrays |= {join(name, part): array for part, array in matrix.arrays().items()}
     about = {name: {"format": layer.format, "shape": list(layer.matrix.shape)} for name, layer in layers.items()}
     metadata = {**metadata, "architecture": type(model).__name__, "sparse": about}
-    write_checkpoint(path, arrays, {**metadata, "sha256": digest(arrays, metadata)})
-    return FileBytes(weights, others, Path(path).stat().st_size - weights - others)
+    return FileBytes(weights, others, write_checked(path, arrays, metadata))
 
 
 def load_sparse(path: str | Path, model: nn.Module) -> nn.Module:
@@ -89,12 +86,8 @@ def load_sparse(path: str | Path, model: nn.Module) -> nn.Module:
         FileNotFoundError: there is no such file.
         CheckpointError: it is damaged, not of `save_sparse`, or of another architecture.
     """
-    arrays, metadata = read_checkpoint(path)
-    about, expected = metadata.get("sparse"), metadata.pop("sha256", None)
-    if not isinstance(about, dict) or expected is None:
-        raise CheckpointError(f"{path} is not a file of save_sparse: it names no sparse layers, or has no checksum")
-    if digest(arrays, metadata) != expected:
-        raise CheckpointError(f"{path} is damaged: what it holds does not match its checksum")
+    arrays, metadata = read_checked(path, "sparse", "save_sparse")
+    about = metadata["sparse"]
     try:
         made = {name: _read_layer(name, about[name], model, arrays) for name in about}
         converted = with_layers(model, made)
@@ -141,13 +134,3 @@ def is_weight(name: str, layers: Mapping[str, Any]) -> bool:
 def join(layer: str, part: str) -> str:
     """Return the name of a layer's array."""
     return f"{layer}.{part}" if layer else part
-
-
-def digest(arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of arrays (names, dtypes, shapes, values) and metadata."""
-    total = hashlib.sha256(to_json(json.loads(to_json(metadata))).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        total.update(array.tobytes())
-    return total.hexdigest()

@@ -16,10 +16,11 @@ def test_a_packed_lenet_runs_and_every_byte_is_named(pruned, tmp_path, small_dat
     said = output("pack", tmp_path / "pruned", "--conv-bits", 6, "--fc-bits", 4, "--float-bits", 16, "--out", out)
     size = out.stat().st_size
     assert size < 10_500
-    assert said.endswith(
+    assert (
         f"Every byte is named: {size:,} B = size of the file. 44,426 parameters in float32 take 177,704 B: "
-        f"{177_704 / size:.1f} times as much. Written to {out}.\n"
-    )
+        f"{177_704 / size:.1f} times as much.\n"
+    ) in said
+    assert said.endswith(f", CRC 4 B: {size:,} B. Written to {out}.\n")
     assert said.splitlines()[2].split()[:4] == ["conv1", "150", "14.7", "5"]  # 22 values need no 6 bits
     assert said.splitlines()[4].split()[:4] == ["fc1", "30,720", "25.0", "4"]
     shown = output("inspect", out)

@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 
 from minigrad import save_checkpoint
-from minigrad.compression import cli_export
-from minigrad.compression.export import to_onnx, to_tflite, to_tflite_float16
+from minigrad.checkpoint import read_checkpoint
+from minigrad.compression import cli_base, cli_export
+from minigrad.compression.coding import load_mgz, save_mgz
+from minigrad.compression.export import (
+    to_onnx,
+    to_onnx_float32,
+    to_pytorch,
+    to_tflite,
+    to_tflite_float16,
+    to_tflite_float32,
+)
 from minigrad.compression.integer import IntegerModel
-from minigrad.compression.models import trained_lenet
+from minigrad.compression.models import LeNet300100, trained_lenet
 from minigrad.datasets import mnist
 from tests.compression.command_line import call, output
 from tests.compression.export.c_programs import compile_c, needs_compiler, run_main
@@ -56,6 +65,9 @@ def test_c_computes_what_the_integer_file_computes_and_its_bytes_are_those_said(
         ("tflite", None, "float", lambda folder: to_tflite(IntegerModel.load(folder / "integer"))),
         ("tflite", "int8", "integer", lambda folder: to_tflite(IntegerModel.load(folder / "integer"))),
         ("tflite", "float16", "float", lambda folder: to_tflite_float16(trained_lenet())),
+        ("tflite", "float32", "float", lambda folder: to_tflite_float32(trained_lenet())),
+        ("onnx", "float32", "float", lambda folder: to_onnx_float32(trained_lenet())),
+        ("pytorch", None, "float", lambda folder: to_pytorch(trained_lenet())),
         ("onnx", None, "float", lambda folder: to_onnx(IntegerModel.load(folder / "onnx"))),
         ("onnx", "qdq", "onnx", lambda folder: to_onnx(IntegerModel.load(folder / "onnx"), "qdq")),
         ("onnx", "integer", "float", lambda folder: to_onnx(IntegerModel.load(folder / "integer"), "integer")),
@@ -72,7 +84,7 @@ def test_files_are_those_of_the_writers_and_as_large_as_said(
     assert (tmp_path / "out").read_bytes() == expected(folder)
     weights, others, total = numbers(result.stdout)
     assert total == weights + others == (tmp_path / "out").stat().st_size
-    assert weights == (88_852 if form == "float16" else 44_190)
+    assert weights == {"float16": 88_852, "float32": 177_704}.get(form, 177_704 if format_ == "pytorch" else 44_190)
     assert result.stderr == ""
 
 
@@ -106,11 +118,20 @@ def test_c_rounds_as_the_profile_that_is_asked_for(folder, tmp_path, small_data)
             ["integer", "--format", "c", "--profile", "single"],
             'the model is in integers already, in profile "tflite"; leave',
         ),
-        (["integer", "--format", "tflite", "--form", "float16"], "--form float16 writes a float model: no --profile"),
+        (["integer", "--format", "tflite", "--form", "float16"], "--form float16 begins with a float model, and this"),
+        (
+            ["integer", "--format", "onnx", "--form", "float32"],
+            "--form float32 begins with a float model, and this one",
+        ),
+        (["integer", "--format", "html"], "--format html begins with a float model, and this one is of integers"),
+        (["integer", "--format", "mgz"], "--format mgz begins with a float model, and this one is of integers"),
+        (["integer", "--format", "pytorch"], "--format pytorch begins with a float model, and this one is of integers"),
         (
             ["float", "--format", "tflite", "--form", "float16", "--profile", "onnx"],
-            "--form float16 writes a float model",
+            "--form float16 does not round sums: leave out --profile",
         ),
+        (["float", "--format", "mgz", "--profile", "tflite"], "--format mgz does not round sums: leave out --profile"),
+        (["float", "--format", "mgz", "--form", "float32"], "--form is 'float32' for --format mgz, which has no forms"),
         (["integer", "--format", "c", "--name", "5"], "to_c: name is '5', expected an identifier of C"),
         (["onnx", "--format", "onnx", "--form", "integer"], 'to_onnx: profile "onnx" rounds as float32 does'),
         (["none", "--format", "c"], "none"),
@@ -141,7 +162,47 @@ def test_an_output_of_the_wrong_kind_is_refused_before_any_work(folder, tmp_path
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_file_that_is_not_as_large_as_it_should_be_is_an_error(tmp_path):
+def test_mgz_and_html_are_what_pack_and_playground_write(pruned, tmp_path, small_data):
+    for format_, command in (("mgz", ["pack"]), ("html", ["playground", "--no-open"])):
+        own, other = tmp_path / f"own.{format_}", tmp_path / f"other.{format_}"
+        data = ["--data", small_data] if format_ == "html" else []
+        said = output("export", tmp_path / "pruned", "--format", format_, "--out", own, "--data", small_data)
+        expected = output(*command, tmp_path / "pruned", "--out", other, *data)
+        assert own.read_bytes() == other.read_bytes()
+        assert said == expected.replace(str(other), str(own))
+
+
+@pytest.mark.parametrize("source", ["sparse", "mgz"])
+def test_files_without_zeros_are_written_out_again(source, pruned, tmp_path, small_data):
+    if source == "sparse":
+        output("sparsify", tmp_path / "pruned", "--format", "bitmask", "--out", tmp_path / "packed")
+        model = pruned
+    else:
+        save_mgz(tmp_path / "packed", pruned)
+        model = load_mgz(tmp_path / "packed")
+    for format_, writer in (("pytorch", to_pytorch), ("onnx", to_onnx_float32)):
+        form = ["--form", "float32"] if format_ == "onnx" else []
+        output("export", tmp_path / "packed", "--format", format_, *form, "--out", tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == writer(model)
+    output("export", tmp_path / "packed", "--format", "pytorch", "--out", tmp_path / "weights")
+    arrays, _ = read_checkpoint(tmp_path / "weights")
+    for name, p in pruned.named_parameters():
+        assert p.ndim == 1 or np.array_equal(arrays[name] == 0, p.data == 0)
+
+
+def test_another_network_is_known_by_its_name(tmp_path, small_data):
+    model = LeNet300100()
+    save_checkpoint(tmp_path / "big", model)
+    output("export", tmp_path / "big", "--format", "onnx", "--form", "float32", "--out", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == to_onnx_float32(model)
+    said = output("export", tmp_path / "big", "--format", "tflite", "--out", tmp_path / "out", "--data", small_data)
+    assert "int8 weights 266,200 B, " in said
+
+
+def test_a_file_that_is_not_as_large_as_its_parts_is_an_error(tmp_path):
     (tmp_path / "file").write_bytes(b"123")
-    with pytest.raises(RuntimeError, match=r"export: \S+file should have 4 bytes, and has 3"):
-        cli_export._check_size(tmp_path / "file", 4)
+    assert (
+        cli_base.account({"a": 1, "b": 2}, tmp_path / "file") == f"a 1 B, b 2 B: 3 B. Written to {tmp_path / 'file'}."
+    )
+    with pytest.raises(RuntimeError, match=r"^\S+file should have 4 bytes, and has 3$"):
+        cli_base.account({"a": 1, "b": 3}, tmp_path / "file")

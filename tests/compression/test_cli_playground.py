@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from minigrad import save_checkpoint
 from minigrad.compression.cli import main
 from minigrad.compression.export.html import integer_chain
-from minigrad.compression.models import LeNet, trained_lenet
+from minigrad.compression.models import LeNet, LeNet300100, trained_lenet
 from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner
 from minigrad.compression.quantization import quantize_model
 from minigrad.datasets import mnist, split_validation
@@ -38,7 +38,7 @@ def test_by_default_the_packages_lenet_is_shown_pruned_and_not_tuned(tmp_path, s
     result = call("--out", out, "--no-open", "--data", small_data)
     assert result.exit_code == 0, result.output
     assert "pruned at the article's rates and not fine-tuned; 73.9 % of its parameters are zero." in result.output
-    assert f"Written to {out}: {out.stat().st_size:,} B." in result.output
+    assert result.output.endswith(f": {out.stat().st_size:,} B. Written to {out}.\n")
     assert opened == []
     data, test = data_of(out), mnist("test", small_data)
     assert [sample["label"] for sample in data["samples"]] == list(np.unique(test.labels))
@@ -64,6 +64,24 @@ def test_other_checkpoints_are_shown_and_the_page_is_opened(tmp_path, small_data
     assert data["models"]["int8"]["profile"] == "single"
     assert data["models"]["float"]["layers"][0]["shape"] == [2, 24, 24]
     assert data["sizes"]["pruned"]["nonzeros"] < data["sizes"]["float"]["nonzeros"]
+
+
+def test_a_checkpoint_that_is_pruned_already_is_not_pruned_again(pruned, tmp_path, small_data):
+    out = tmp_path / "page.html"
+    result = call(tmp_path / "pruned", "--no-open", "--out", out, "--data", small_data)
+    assert "The model is pruned already, and is shown twice; 73.9 % of its parameters are zero." in result.output
+    data = data_of(out)
+    assert data["models"]["pruned"] == data["models"]["float"]
+
+
+def test_another_network_is_pruned_where_it_has_the_article_s_layers(tmp_path, small_data):
+    model = LeNet300100()
+    save_checkpoint(tmp_path / "float", model)
+    result = call(tmp_path / "float", "--no-open", "--out", tmp_path / "page.html", "--data", small_data)
+    assert result.exit_code == 0, result.output
+    sizes = data_of(tmp_path / "page.html")["sizes"]
+    kept = 0.25 * 784 * 300 + 0.3 * 300 * 100 + 0.2 * 100 * 10
+    assert (sizes["float"]["nonzeros"], sizes["pruned"]["nonzeros"]) == (266_200, kept)
 
 
 def test_without_a_browser_it_says_so(tmp_path, small_data, monkeypatch):

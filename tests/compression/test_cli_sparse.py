@@ -21,9 +21,10 @@ def test_a_sparse_file_is_as_large_as_accounting_and_header_say_and_runs(format,
     weights, others = format_bytes(pruned, format), 4 * 236
     header = out.stat().st_size - weights - others
     assert header == 8 + int.from_bytes(out.read_bytes()[:8], "little")  # as safetensors has it
+    assert said.splitlines()[-2] == "All weights, dense: 176,760 B."
     assert said.splitlines()[-1] == (
-        f"weights in sparse layers {weights:,} B (all weights, dense: 176,760 B), all else {others:,} B, "
-        f"header {header:,} B: {out.stat().st_size:,} B. Written to {out}."
+        f"weights in sparse layers {weights:,} B, all else {others:,} B, header {header:,} B: "
+        f"{out.stat().st_size:,} B. Written to {out}."
     )
     assert said.splitlines()[4].split()[:5] == ["fc1", format, "120×256", "75.0", "7,680"]
     x = rng.normal(size=(7, 1, 28, 28)).astype(np.float32)

@@ -1,4 +1,5 @@
-"""Runs .tflite files and integer ONNX files in NumPy, from what is written in them alone: opcodes, constants, scales.
+"""Runs int8 .tflite files, and ONNX files of integers or floats, in NumPy, from what is written in them alone: opcodes,
+constants, scales.
 
 Slow and plain; a stand-in for the runtimes where these are not installed. No line is shared with the writers.
 """
@@ -160,7 +161,7 @@ RUN = {1: _pool, 3: _conv_2d, 9: _fully_connected, 17: _pool, 22: _reshape, 60: 
 
 
 class OnnxFile:
-    """An ONNX file, read; `run` computes those of the form "integer"."""
+    """An ONNX file, read; `run` computes those of the form "integer", and float ones."""
 
     def __init__(self, data):
         model = read_message(data)
@@ -208,9 +209,29 @@ def _conv_integer(a, x, w, x_zero, w_zero):
     return conv(x, w.astype(np.int64) - w_zero, a["strides"], a.get("dilations", (1, 1)), a["group"]).astype(np.int32)
 
 
-def _max_pool(a, x):
+def _bordered(a, x, fill):
     top, left, bottom, right = a["pads"]
-    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=np.iinfo(x.dtype).min)
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
+
+
+def _conv(a, x, w, b=None):
+    assert a["kernel_shape"] == list(w.shape[2:])
+    y = conv(_bordered(a, x, 0), w, a["strides"], a["dilations"], a["group"])
+    return y if b is None else y + b[:, None, None]
+
+
+def _gemm(a, x, w, b=0):
+    assert (a["transB"], x.ndim) == (1, 2)
+    return x @ w.T + b
+
+
+def _average_pool(a, x):
+    assert a["count_include_pad"] == 1
+    return windows(_bordered(a, x, 0), a["kernel_shape"], a["strides"]).mean((4, 5))
+
+
+def _max_pool(a, x):
+    x = _bordered(a, x, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min)
     return windows(x, a["kernel_shape"], a["strides"]).max((4, 5))
 
 
@@ -235,6 +256,10 @@ def _exact(function):
 ONNX_RUN = {
     "Identity": lambda a, x: x,
     "Flatten": lambda a, x: x.reshape(len(x), -1),
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "Relu": lambda a, x: np.maximum(x, 0),
+    "AveragePool": _average_pool,
     "ConvInteger": _conv_integer,
     "MatMulInteger": lambda a, x, w, xz, wz: ((x.astype(np.int64) - xz) @ (w.astype(np.int64) - wz)).astype(np.int32),
     "MaxPool": _max_pool,

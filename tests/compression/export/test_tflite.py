@@ -4,7 +4,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad import nn
-from minigrad.compression.export import to_tflite, to_tflite_float16
+from minigrad.compression.export import to_tflite, to_tflite_float16, to_tflite_float32
 from minigrad.compression.export.tflite_chain import Window
 from minigrad.compression.integer.layers import IntegerConv2d, IntegerLinear
 from minigrad.compression.models import LeNet, LeNet300100
@@ -125,6 +125,22 @@ def test_float16_weights_are_the_model_s_rounded_and_widened_before_use():
         1,
         0,
     ]
+
+
+def test_float32_weights_are_the_model_s_and_read_as_they_are():
+    model = LeNet()
+    file, half = TfliteFile(to_tflite_float32(model, batch=3)), TfliteFile(to_tflite_float16(model, batch=3))
+    found = {tensor.name: tensor for tensor in file.tensors}
+    assert {tensor.dtype for tensor in file.tensors} == {"<f4", "<i4"}  # <i4: the shape of the reshape
+    np.testing.assert_array_equal(found["conv2/weight"].values, model.conv2.weight.data.transpose(0, 2, 3, 1))
+    columns = model.fc1.weight.data.reshape(120, 16, 4, 4).transpose(0, 2, 3, 1).reshape(120, 256)
+    np.testing.assert_array_equal(found["fc1/weight"].values, columns)
+    np.testing.assert_array_equal(found["fc3/bias"].values, model.fc3.bias.data)
+    # Nothing is widened; all else is as in the file of float16.
+    operators = [(op.code, op.version, [file.tensors[i].name for i in op.inputs]) for op in file.operators]
+    others = [(op.code, op.version, [half.tensors[i].name for i in op.inputs]) for op in half.operators if op.code != 6]
+    assert operators == others
+    assert len(to_tflite_float32(model)) < 4 * 44_426 + 4_000
 
 
 def test_float16_files_are_half_as_large():

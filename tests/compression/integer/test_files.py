@@ -84,7 +84,7 @@ def test_other_files_are_refused(tmp_path):
 )
 def test_models_that_do_not_fit_together_are_refused(tmp_path, change, message):
     """With a checksum that is right, so that only the model itself is wrong."""
-    from minigrad.compression.sparse.files import digest
+    from minigrad.compression.checksum import digest
 
     path = tmp_path / "model.safetensors"
     small_lenet().save(path)

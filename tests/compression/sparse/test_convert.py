@@ -6,7 +6,7 @@ import pytest
 from minigrad import nn
 from minigrad.compression.models import LeNet
 from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner
-from minigrad.compression.sparse import FORMATS, SparseConv2d, SparseLinear, to_sparse
+from minigrad.compression.sparse import FORMATS, SparseConv2d, SparseLinear, to_dense, to_sparse
 
 
 @pytest.fixture
@@ -34,6 +34,30 @@ def test_the_copy_computes_the_same_and_the_model_is_left_alone(format, pruned, 
     assert isinstance(pruned.fc1, nn.Linear)
     for name, array in pruned.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_dense_again_is_what_it_was(format, rng):
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2, bias=False), nn.BatchNorm2d(4),
+        nn.Flatten(), nn.Linear(4 * 4 * 6, 5),
+    ).eval()  # fmt: skip
+    for p in model.parameters():
+        p.data[rng.random(p.shape) < 0.6] = 0
+    sparse = to_sparse(model, format)
+    dense = to_dense(sparse)
+    assert repr(dense) == repr(model)
+    assert not dense.training
+    assert not dense[0].training
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(dense.state_dict()[name], array)
+    x = rng.normal(size=(3, 2, 8, 8)).astype(np.float32)
+    np.testing.assert_array_equal(dense(x).data, model(x).data)
+    for p in dense.parameters():
+        p.data[...] = 7
+    assert not (sparse[3].values.data == 7).any()
+    assert not (sparse[3].bias.data == 7).any()
+    assert type(to_dense(model)[0]) is nn.Conv2d  # what is dense stays so
 
 
 def test_formats_by_layer_and_dense_ones(pruned):

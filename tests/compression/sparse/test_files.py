@@ -8,10 +8,10 @@ import pytest
 
 from minigrad import nn
 from minigrad.checkpoint import read_checkpoint, save_checkpoint, write_checkpoint
+from minigrad.compression.checksum import digest
 from minigrad.compression.models import LeNet
 from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner
 from minigrad.compression.sparse import FORMATS, format_bytes, load_sparse, save_sparse, to_sparse
-from minigrad.compression.sparse.files import digest
 from minigrad.errors import CheckpointError
 
 
@@ -256,7 +256,7 @@ def test_other_files_and_models(file):
         load_sparse(file, LeNet())
     save_checkpoint(file, LeNet())
     with pytest.raises(
-        CheckpointError, match=r"is not a file of save_sparse: it names no sparse layers, or has no checksum"
+        CheckpointError, match=r"is not a file of save_sparse: it describes no sparse layers, or has no checksum"
     ):
         load_sparse(file, LeNet())
     save_sparse(file, to_sparse(LeNet(num_classes=7)))
