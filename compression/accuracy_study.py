@@ -1,6 +1,7 @@
 """What few bits cost: int8 in integers alone, 4-bit weights trained for it, and signs, each beside its float model."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from .integer import IntegerModel, to_integer
 from .models import LeNet
 from .quantization import quantize_model
 from .report import write_report
-from .repro.common import Job, Row, Run, images, over_seeds, run_jobs, versions
+from .repro.common import Row, images, over_seeds
+from .sweep import Job, Run, run_all, versions
 
 LENET, BINARY = "LeNet", "binary LeNet-5"
 
@@ -156,7 +158,14 @@ def _accuracy(form: nn.Module | IntegerModel, part: ImageDataset) -> float:
     return evaluate(form, evaluation_loader(part))
 
 
-def run(quick: bool, seeds: int, folder: Path, data: Path | None, say: Callable[[str], Any]) -> dict[str, Any]:
+def run(
+    quick: bool,
+    seeds: int,
+    folder: Path,
+    data: Path | None,
+    say: Callable[[str], Any],
+    executor: Executor | None = None,
+) -> dict[str, Any]:
     """Do the study for seeds 0, 1, ..., or what is left of it, and return the report as JSON can hold it.
 
     Raises:
@@ -164,9 +173,7 @@ def run(quick: bool, seeds: int, folder: Path, data: Path | None, say: Callable[
     """
     settings = QUICK if quick else SETTINGS
     jobs = [Job(part, seed, settings[part], folder, data) for seed in range(seeds) for part in settings]
-    runs, failures = run_jobs(work, jobs, say=say)
-    if failures:
-        raise RuntimeError("; ".join(f"{f['part']}, seed {f['seed']}: {f['error']}" for f in failures))
+    runs = run_all(work, jobs, say, executor)
     return {
         "settings": {part: asdict(chosen) for part, chosen in settings.items()}, "seeds": list(range(seeds)),
         "versions": versions(), "notes": NOTES, "quick": quick, "rows": [row.as_json() for row in rows(runs)],

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from .figures import BLUE, GREEN, GREY, ORANGE
 from .models import LeNet
 from .quantization import quantize_model
 from .report import align, t_interval, write_report
-from .repro.common import Job, Run, images, run_jobs, versions
+from .repro.common import images
+from .sweep import Job, Run, run_all, versions
 
 SCALES: dict[str, dict[str, Any]] = {
     "tensor": {"per_channel": False},
@@ -101,16 +103,21 @@ def work(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(study: Study, seeds: int, folder: Path, data: Path | None, say: Callable[[str], Any]) -> dict[str, Any]:
+def run(
+    study: Study,
+    seeds: int,
+    folder: Path,
+    data: Path | None,
+    say: Callable[[str], Any],
+    executor: Executor | None = None,
+) -> dict[str, Any]:
     """Do the study for seeds 0, 1, ..., or what is left of it, and return the report as JSON can hold it.
 
     Raises:
         RuntimeError: a run failed.
     """
     jobs = [Job("bits", seed, study, folder, data) for seed in range(seeds)]
-    runs, failures = run_jobs(work, jobs, say=say)
-    if failures:
-        raise RuntimeError("; ".join(f"seed {f['seed']}: {f['error']}" for f in failures))
+    runs = run_all(work, jobs, say, executor)
     return {
         "settings": asdict(study), "seeds": list(range(seeds)), "versions": versions(),
         "measured on": "accuracy: held-out images; test: test images, on which nothing was chosen",

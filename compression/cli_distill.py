@@ -9,21 +9,18 @@ import click
 from . import distill_scan, distill_study, soft_target_study
 from .cli_base import (
     data_option,
-    going_on,
+    executor_option,
     load_images,
     load_lenet,
     make_folder,
     note_if_seen,
     report_option,
+    runs_option,
     study_folders,
+    sweeping,
 )
 from .distillation import DistillationLoss
 from .models import LENET_CHECKPOINT
-
-runs_option = click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs/distill"), show_default=True,
-    help="Folder for single networks: what is there is not trained again.",
-)  # fmt: skip
 
 
 @click.command("soft-targets")
@@ -58,10 +55,11 @@ def soft_targets(checkpoint: Path, digit: int, others: tuple[int, ...], out: Pat
 @click.option("--jitter", type=click.IntRange(0), help="Pixels by which the students' images are moved at most.")
 @click.option("--widths", type=click.IntRange(1), nargs=4, help="Of the student: outputs of conv1, conv2, fc1, fc2.")
 @click.option("--quick", is_flag=True, help="A first look: 2 seeds, 2 teachers, fewer images.")
-@runs_option
+@runs_option("distill")
+@executor_option
 @report_option
 @data_option
-def distill(given: tuple[Path, ...], runs: Path, out: Path | None, data: Path | None, quick: bool,
+def distill(given: tuple[Path, ...], runs: Path, executor: str, out: Path | None, data: Path | None, quick: bool,
             **asked: Any) -> None:  # fmt: skip
     """Teach a small LeNet by large ones, and compare it with the same one trained alone.
 
@@ -75,8 +73,8 @@ def distill(given: tuple[Path, ...], runs: Path, out: Path | None, data: Path | 
     study = replace(study, alone=replace(study.alone, **changed))
     DistillationLoss(study.temperature, study.alpha)  # refuses what is out of range, before any work is done
     _check_teachers(given)
-    with going_on(folder):
-        report = distill_study.run(study, folder, data and data.resolve(), given, click.echo)
+    with sweeping(folder, executor) as pool:
+        report = distill_study.run(study, folder, data and data.resolve(), given, click.echo, pool)
     click.echo(f"\n{distill_study.as_table(report)}\n")
     click.echo(_written(out, distill_study.write(out, report | {"quick": quick})))
     click.echo(f"The networks are in {folder}, such as distilled-seed-0.safetensors.")
@@ -87,11 +85,12 @@ def distill(given: tuple[Path, ...], runs: Path, out: Path | None, data: Path | 
               help="Checkpoint. Default: the first teacher of `minigrad distill`.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(2), help="Students of each setting: seeds 0, 1, ... (default: 3).")
 @click.option("--quick", is_flag=True, help="A first look: 2 seeds, few settings, fewer images.")
-@runs_option
+@runs_option("distill")
+@executor_option
 @report_option
 @data_option
 def scan_distillation(
-    teacher: Path | None, seeds: int | None, runs: Path, out: Path | None, data: Path | None, quick: bool
+    teacher: Path | None, seeds: int | None, runs: Path, executor: str, out: Path | None, data: Path | None, quick: bool
 ) -> None:
     """Try temperatures and weights, on few images: what is a teacher worth, and when?
 
@@ -104,10 +103,10 @@ def scan_distillation(
     if teacher is not None:
         _check_teachers([teacher])
     data = data and data.resolve()
-    with going_on(folder):
+    with sweeping(folder, executor) as pool:
         if teacher is None:
-            (teacher,) = distill_study.teachers(replace(study, teachers=1), folder, data, click.echo)
-        report = distill_scan.run(scan, make_folder(folder / "scan"), data, teacher, click.echo)
+            (teacher,) = distill_study.teachers(replace(study, teachers=1), folder, data, click.echo, pool)
+        report = distill_scan.run(scan, make_folder(folder / "scan"), data, teacher, click.echo, pool)
     click.echo(f"\n{distill_scan.as_table(report)}\n")
     click.echo(_written(out, distill_scan.write(out, report | {"quick": quick})))
 

@@ -9,7 +9,6 @@ from click.core import ParameterSource
 
 import minigrad
 from minigrad.checkpoint import save_checkpoint
-from minigrad.datasets import mnist
 
 from . import criteria_study
 from .cli_base import (
@@ -18,12 +17,16 @@ from .cli_base import (
     checkpoint_argument,
     data_option,
     epochs_done,
+    executor_option,
     load_images,
     load_lenet,
-    make_folder,
     note_if_seen,
     out_option,
+    report_option,
+    runs_option,
     saving,
+    study_folders,
+    sweeping,
     training_options,
 )
 from .demo import Recipe
@@ -171,19 +174,22 @@ def blame(ledger: Path, name: str, index: tuple[int, ...]) -> None:
 
 
 @click.command()
-@click.option("--seeds", type=click.IntRange(2), default=5, show_default=True, help="Models to train: seeds 0, 1, ...")
-@click.option("--quick", is_flag=True, help="A first look: 2 seeds, few images, 3 sparsities.")
+@click.option("--seeds", type=click.IntRange(2), help="Models to train: seeds 0, 1, ... (default: 5; with --quick 2).")
+@click.option("--quick", is_flag=True, help="A first look: few images, 3 sparsities.")
 @click.option("--scope", type=click.Choice(SCOPES), default="local", show_default=True,
               help="Rank weights within each layer, or all of them together.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
-              help="Folder for criteria.json and criteria.png.")  # fmt: skip
+@runs_option("criteria")
+@executor_option
+@report_option
 @data_option
-def criteria(seeds: int, quick: bool, scope: str, out: Path, data: Path | None) -> None:
+def criteria(
+    seeds: int | None, quick: bool, scope: str, runs: Path, executor: str, out: Path | None, data: Path | None
+) -> None:
     """Compare all criteria: accuracy against sparsity, before and after an epoch of training."""
-    training, _ = load_images(data, hold_out=True)
-    study = criteria_study.QUICK if quick else criteria_study.Study(seeds=seeds)
-    report = criteria_study.run(study, training, mnist("test", data), scope, click.echo)
-    make_folder(out)
+    study, (folder, out) = criteria_study.QUICK if quick else criteria_study.Study(), study_folders(runs, out, quick)
+    study, seeds = replace(study, scope=scope), seeds or (2 if quick else 5)
+    with sweeping(folder, executor) as pool:
+        report = criteria_study.run(study, seeds, folder, data and data.resolve(), click.echo, pool)
     criteria_study.write(out, report)
     click.echo(criteria_study.as_table(report))
     click.echo(f"\nWritten to {out}: criteria.json, criteria.png.")

@@ -1,13 +1,10 @@
 """Commands that reproduce papers: `repro deepcompression`, `repro han2015`, `repro hinton2015`, `repro lottery`."""
 
-import os
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from .cli_base import Interrupted, Stopped, data_option, make_folder
-from .pruning import spawned_workers
+from .cli_base import Stopped, data_option, executor_option, make_folder, sweeping
 from .report import write_report
 from .repro import REPRODUCTIONS, Reproduction, reproduce
 from .repro.render import as_markdown, as_table
@@ -25,35 +22,27 @@ def _command(reproduction: Reproduction) -> click.Command:
     @click.option("--seeds", type=click.IntRange(1), help=f"Run seeds 0, 1, ... (default: {reproduction.seeds}; "
                   "with --quick 1).")  # fmt: skip
     @click.option("--quick", is_flag=True, help="A first look in a few minutes: fewer images, fewer epochs.")
-    @click.option(
-        "--workers", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time, a process each."
-    )
+    @executor_option
     @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/repro"), show_default=True,
                   help="Folder for each run's result: what is there is not computed again.")  # fmt: skip
     @click.option("--out", type=click.Path(path_type=Path),
                   help="Folder for the report (default: results; with --quick runs/quick).")  # fmt: skip
     @data_option
-    def command(seeds: int | None, quick: bool, workers: int, runs: Path, out: Path | None, data: Path | None) -> None:
-        _run(reproduction, seeds or (1 if quick else reproduction.seeds), quick, workers, runs, out, data)
+    def command(seeds: int | None, quick: bool, executor: str, runs: Path, out: Path | None, data: Path | None) -> None:
+        _run(reproduction, seeds or (1 if quick else reproduction.seeds), quick, executor, runs, out, data)
 
     return command
 
 
 def _run(
-    reproduction: Reproduction, seeds: int, quick: bool, workers: int, runs: Path, out: Path | None, data: Path | None
+    reproduction: Reproduction, seeds: int, quick: bool, how: str, runs: Path, out: Path | None, data: Path | None
 ) -> None:
     name = reproduction.name
     folder = make_folder(runs / (f"{name}-quick" if quick else name))
     out = make_folder(out or Path("runs/quick" if quick else "results"))
     jobs = reproduction.jobs(seeds, quick, folder, data and data.resolve())
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    try:
-        with spawned_workers(workers) if workers > 1 else nullcontext() as executor:
-            report = reproduce(reproduction, jobs, executor, click.echo, threads)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted; finished runs are in {folder}, and the same command goes on from there"
-        ) from None
+    with sweeping(folder, how) as executor:
+        report = reproduce(reproduction, jobs, executor, click.echo)
     report["quick"] = quick
     drawn = reproduction.figures(report["runs"], folder)
     files = {f"{name}_{key}.png" if key else f"{name}.png": drawing for key, drawing in drawn.items()}

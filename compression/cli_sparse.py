@@ -12,8 +12,19 @@ from minigrad.checkpoint import read_checkpoint
 from minigrad.datasets import mnist
 from minigrad.tensor import Array
 
-from .cli_base import check_output, checkpoint_argument, data_option, load_lenet, make_folder, out_option
+from .cli_base import (
+    account,
+    check_output,
+    checkpoint_argument,
+    data_option,
+    executor_option,
+    load_lenet,
+    load_network,
+    make_folder,
+    out_option,
+)
 from .coding import is_mgz, read_mgz
+from .executors import open_executor
 from .figures import plot_atlas
 from .integer import IntegerModel
 from .models import LENET_CHECKPOINT, LENET_WIDTHS, LeNet, trained_lenet
@@ -49,10 +60,8 @@ def sparsify(checkpoint: Path, out: Path, data: Path | None, format_: str | None
     size = save_sparse(out, sparse, **{name: value for name, value in metadata.items() if name != "architecture"})
     dense = format_bytes(model, "dense")
     click.echo(describe_layers(sparse))
-    click.echo(
-        f"\nweights in sparse layers {size.weights:,} B (all weights, dense: {dense:,} B), all else {size.others:,} B, "
-        f"header {size.header:,} B: {sum(size):,} B. Written to {out}."
-    )
+    click.echo(f"\nAll weights, dense: {dense:,} B.")
+    click.echo(account({"weights in sparse layers": size.weights, "all else": size.others, "header": size.header}, out))
 
 
 def _apply(found: Plan, model: nn.Module) -> nn.Module:
@@ -76,7 +85,7 @@ def describe_layers(model: nn.Module) -> str:
 
 
 def load_any(path: Path | None) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the LeNet of a checkpoint, of a sparse or of an integer file, or the model of a .mgz file, and metadata.
+    """Return the network of a checkpoint, of a sparse or of an integer file, or the model of a .mgz file, and metadata.
 
     None is the LeNet that comes with the package. An integer model is wrapped, so that it takes and returns floats.
     """
@@ -87,7 +96,7 @@ def load_any(path: Path | None) -> tuple[nn.Module, dict[str, Any]]:
     if path is not None and "integer" in metadata:
         return FloatWrapper(IntegerModel.load(path)), metadata
     if path is None or "sparse" not in metadata:
-        return load_lenet(path)
+        return load_network(path)
     widths = tuple(np.size(arrays.get(f"{name}.bias", ())) for name in ("conv1", "conv2", "fc1", "fc2"))
     return load_sparse(path, LeNet(widths=widths if all(widths) else LENET_WIDTHS)), metadata
 
@@ -96,17 +105,24 @@ def load_any(path: Path | None) -> tuple[nn.Module, dict[str, Any]]:
 @click.option("--quick", is_flag=True, help="A first look: fewer shapes, batches and sparsities; about 20 seconds.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
               help="Folder for atlas.json and atlas.png.")  # fmt: skip
-def atlas(quick: bool, out: Path) -> None:
-    """Measure on this machine from how many zeros on sparse products are faster than dense ones."""
+@executor_option
+def atlas(quick: bool, out: Path, executor: str) -> None:
+    """Measure on this machine from how many zeros on sparse products are faster than dense ones.
+
+    With --executor it is the workers' machines that are measured: they should be alike, and each have one worker.
+    """
     make_folder(out)
     grid = QUICK if quick else FULL
-    with tqdm(total=len(list(grid)), unit=" points", disable=None, leave=False) as bar:
+    with (
+        tqdm(total=len(list(grid)), unit=" points", disable=None, leave=False) as bar,
+        open_executor(executor) as pool,
+    ):
 
         def progress(words: str) -> None:
             bar.set_description(words)
             bar.update()
 
-        report = measure_atlas(grid, progress)
+        report = measure_atlas(grid, progress, executor=pool)
     click.echo(f"{as_table(report)}\n")
     click.echo(f"Faster than NumPy's dense product:\n{as_words(report)}\n")
     report["planner"] = check_planner(planner_models(quick))

@@ -8,20 +8,25 @@ import numpy as np
 
 import minigrad
 from minigrad.checkpoint import save_checkpoint
-from minigrad.datasets import mnist
 
 from . import structure_study
 from .cli_base import (
     check_output,
     checkpoint_argument,
     data_option,
+    executor_option,
     load_images,
     load_lenet,
     make_folder,
     note_if_seen,
     out_option,
+    report_option,
+    runs_option,
+    study_folders,
+    sweeping,
 )
 from .demo import evaluation_loader
+from .executors import open_executor
 from .figures import plot_sensitivity, plot_stability
 from .models import LeNet, lenet_widths
 from .pruning import (
@@ -109,8 +114,9 @@ def _number(text: str, number: str, option: str, expected: str) -> float:
 @click.option("--budget", type=click.FloatRange(0, 1), help="Share of all weights to remove. Default: the article's.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/scan"), show_default=True,
               help="Folder for scan.json, sensitivity.png and stability.png.")  # fmt: skip
+@executor_option
 @data_option
-def scan(checkpoint: Path, budget: float | None, out: Path, data: Path | None) -> None:
+def scan(checkpoint: Path, budget: float | None, out: Path, executor: str, data: Path | None) -> None:
     """Ask each layer how much pruning it bears, and the whole model how much noise.
 
     Each layer is pruned by itself, and measured on the 5,000 held-out training images. From this a sparsity is chosen for
@@ -121,7 +127,8 @@ def scan(checkpoint: Path, budget: float | None, out: Path, data: Path | None) -
     _, held_out = load_images(data, hold_out=True)
     note_if_seen(metadata)
     make_folder(out)
-    found = sensitivity_scan(model, evaluation_loader(held_out))
+    with open_executor(executor) as pool:
+        found = sensitivity_scan(model, evaluation_loader(held_out), executor=pool)
     allocation = allocate_sparsity(found, _article_share(found) if budget is None else budget)
     pruned = SparsePruner(model, allocation, ties="exact").prune(model)
     images = held_out.images[:STABILITY_IMAGES]
@@ -165,17 +172,19 @@ def _table(found: SensitivityScan) -> str:
 
 
 @click.command()
-@click.option("--seeds", type=click.IntRange(2), default=5, show_default=True, help="Models to train: seeds 0, 1, ...")
-@click.option("--quick", is_flag=True, help="A first look: 2 seeds, few images, few shares.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
-              help="Folder for structure.json and structure.png.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(2), help="Models to train: seeds 0, 1, ... (default: 5; with --quick 2).")
+@click.option("--quick", is_flag=True, help="A first look: few images, few shares.")
+@runs_option("structure")
+@executor_option
+@report_option
 @data_option
-def structure(seeds: int, quick: bool, out: Path, data: Path | None) -> None:
+def structure(seeds: int | None, quick: bool, runs: Path, executor: str, out: Path | None, data: Path | None) -> None:
     """Compare structured with unstructured pruning: accuracy over milliseconds and over bytes, on this machine."""
-    training, _ = load_images(data, hold_out=True)
-    study = structure_study.QUICK if quick else structure_study.Study(seeds=seeds)
-    report = structure_study.run(study, training, mnist("test", data), click.echo)
-    make_folder(out)
+    study, (folder, out) = structure_study.QUICK if quick else structure_study.Study(), study_folders(runs, out, quick)
+    with sweeping(folder, executor) as pool:
+        report = structure_study.run(
+            study, seeds or (2 if quick else 5), folder, data and data.resolve(), click.echo, pool
+        )
     structure_study.write(out, report)
     click.echo(structure_study.as_table(report))
     click.echo(f"\nWritten to {out}: structure.json, structure.png.")

@@ -1,7 +1,7 @@
 """All criteria side by side: accuracy against sparsity, right after pruning and after a little training."""
 
-import copy
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import minigrad
-from minigrad.datasets import ImageDataset
 
 from .demo import Recipe, evaluation_loader, train_lenet, train_on_
-from .figures import spread_accuracies
+from .figures import COLORS, spread_accuracies
 from .prune_job import calibration_loader
 from .pruning import CRITERIA, SparsePruner, select
 from .report import align, summarize, write_report
+from .repro.common import images
 from .sparse.timing import describe_machine
+from .sweep import Job, run_all
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-# Yellow is darkened, to be seen on white.
-COLORS = ("#0072B2", "#56B4E9", "#999999", "#8A7000", "#E69F00", "#CC79A7", "#000000", "#009E73", "#D55E00")
 MARKERS = "os^vD<P*X"
 
 
@@ -30,70 +28,91 @@ class Study:
     """What to measure.
 
     Attributes:
-        seeds: how many models, 2 or more; seed i draws the initial weights, the order of images, and what criteria draw.
         sparsities: share of the weights that is removed, of each layer or of all.
         epochs: of training before pruning.
         tuning_epochs: of training after it, with the masks held, as the article fine-tunes; the last epoch counts.
         images: how many training images, None for all.
+        scope: "local" or "global": see `choose`.
     """
 
-    seeds: int = 5
     sparsities: tuple[float, ...] = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
     epochs: int = 5
     tuning_epochs: int = 1
     images: int | None = None
+    scope: str = "local"
 
 
-QUICK = Study(seeds=2, sparsities=(0.5, 0.8, 0.95), images=12_000)
+QUICK = Study(sparsities=(0.5, 0.8, 0.95), images=12_000)
+STAGES = ("pruned", "tuned")
+
+
+def work(job: Job) -> dict[str, Any]:
+    """Train a LeNet, prune it by each criterion to each sparsity, and measure.
+
+    Nothing is chosen by the test images, which give the accuracies; calibration images are training images.
+
+    Returns:
+        "dense", and the name of each criterion → {"pruned", "tuned"} → accuracies in percent: one of the model as it was, and
+        after as much more training as the pruned ones get; of a criterion one a sparsity.
+    """
+    study: Study = job.settings
+    training, _, test = images(job.data, study.images)
+    batches, recipe = evaluation_loader(test), Recipe(epochs=study.epochs, seed=job.seed)
+    model = train_lenet(training, recipe, lambda model, epoch, loss: None)
+
+    def measure(pruner: SparsePruner) -> tuple[float, float]:
+        pruned = pruner.prune(model)
+        before = minigrad.evaluate(pruned, batches)
+        train_on_(pruned, pruner, training, recipe, study.tuning_epochs)
+        return before, minigrad.evaluate(pruned, batches)
+
+    found: dict[str, Any] = {"dense": dict(zip(STAGES, measure(SparsePruner.from_masks({})), strict=True))}
+    for name, criterion in CRITERIA.items():
+        scores = criterion(model, None, calibration_loader(training, job.seed), job.seed)
+        chosen = [select(scores, sparsity, study.scope).masks for sparsity in study.sparsities]
+        accuracies = [measure(SparsePruner.from_masks(masks)) for masks in chosen]
+        found[name] = {stage: [pair[place] for pair in accuracies] for place, stage in enumerate(STAGES)}
+    return found
 
 
 def run(
-    study: Study, training: ImageDataset, test: ImageDataset, scope: str, say: Callable[[str], Any]
+    study: Study,
+    seeds: int,
+    folder: Path,
+    data: Path | None,
+    say: Callable[[str], Any],
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Train a LeNet for each seed, prune it by each criterion to each sparsity, and measure.
-
-    Nothing is chosen by the test images, which give the accuracies; calibration images come from `training`.
+    """Do the study for seeds 0, 1, ..., or what is left of it.
 
     Args:
         study: what to measure.
-        training: images to train on, without those held out.
-        test: images to measure on.
-        scope: "local" or "global": see `choose`.
+        seeds: how many models, 2 or more; a seed draws the initial weights, the order of images, and what criteria draw.
+        folder: for the results of single seeds.
+        data: folder of the dataset, see `mnist`.
         say: called with a line of text for the reader.
+        executor: does the seeds, see `run_jobs`.
 
     Returns:
         what JSON can hold: "settings"; "machine"; "dense": {"pruned", "tuned"} → an entry for the models as they were, and
-        after as much more training as the pruned ones get; "criteria": name → {"pruned", "tuned"} → a list with an entry
-        for each sparsity. An entry is {"values" (one a seed), "mean", "interval" (95 %, t)}, in percent.
+        after more training; "criteria": name → {"pruned", "tuned"} → a list with an entry for each sparsity. An entry is
+        {"values" (one a seed), "mean", "interval" (95 %, t)}, in percent.
+
+    Raises:
+        RuntimeError: a run failed.
     """
-    training = training if study.images is None else training.subset(np.arange(study.images))
-    batches = evaluation_loader(test)
-    dense: dict[str, list[float]] = {"pruned": [], "tuned": []}
-    found = {name: {stage: [[] for _ in study.sparsities] for stage in ("pruned", "tuned")} for name in CRITERIA}
-    for seed in range(study.seeds):
-        recipe = Recipe(epochs=study.epochs, seed=seed)
-        model = train_lenet(training, recipe, lambda model, epoch, loss: None)
-        dense["pruned"].append(minigrad.evaluate(model, batches))
-        trained_on = copy.deepcopy(model)
-        train_on_(trained_on, SparsePruner.from_masks({}), training, recipe, study.tuning_epochs)
-        dense["tuned"].append(minigrad.evaluate(trained_on, batches))
-        say(f"seed {seed}: dense {dense['pruned'][-1]:.2f} %, after more training {dense['tuned'][-1]:.2f} %")
-        for name, criterion in CRITERIA.items():
-            scores = criterion(model, None, calibration_loader(training, seed), seed)
-            for place, sparsity in enumerate(study.sparsities):
-                pruner = SparsePruner.from_masks(select(scores, sparsity, scope).masks)
-                pruned = pruner.prune(model)
-                found[name]["pruned"][place].append(minigrad.evaluate(pruned, batches))
-                train_on_(pruned, pruner, training, recipe, study.tuning_epochs)
-                found[name]["tuned"][place].append(minigrad.evaluate(pruned, batches))
-            say(f"  {name}: {' '.join(f'{values[-1]:.1f}' for values in found[name]['tuned'])} after training")
+    runs = run_all(work, [Job("criteria", seed, study, folder, data) for seed in range(seeds)], say, executor)
+    results = [run["results"] for run in runs]
     return {
-        "settings": {**asdict(study), "sparsities": list(study.sparsities), "scope": scope, "model": "LeNet"},
+        "settings": {"seeds": seeds, **asdict(study), "sparsities": list(study.sparsities), "model": "LeNet"},
         "machine": describe_machine(),
-        "dense": {stage: summarize(values) for stage, values in dense.items()},
+        "dense": {stage: summarize([r["dense"][stage] for r in results]) for stage in STAGES},
         "criteria": {
-            name: {stage: [summarize(values) for values in lists] for stage, lists in stages.items()}
-            for name, stages in found.items()
+            name: {
+                stage: [summarize(list(values)) for values in zip(*(r[name][stage] for r in results), strict=True)]
+                for stage in STAGES
+            }
+            for name in CRITERIA
         },
     }
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import minigrad
-from minigrad.datasets import ImageDataset, show_image
+from minigrad.checkpoint import save_checkpoint
+from minigrad.datasets import ImageDataset, mnist, show_image
 from minigrad.loader import DataLoader
 from minigrad.nn import CrossEntropyLoss, Module
 from minigrad.optim import SGD
@@ -16,7 +17,8 @@ from minigrad.training import count_correct, train
 from .figures import plot_accuracy, plot_weights
 from .models import LeNet
 from .pruning import ARTICLE_SPARSITY, FineTuned, SparsePruner, finetune
-from .report import Stage, measure, wilson_interval
+from .report import Stage, as_report, measure, table, wilson_interval, write_report
+from .sweep import Job
 
 ARTICLE_ACCURACY = {"baseline": 97.99, "pruned": 66.46, "fine-tuned": 98.31}
 """The article's accuracies in percent."""
@@ -139,6 +141,22 @@ def run(recipe: Recipe, training: ImageDataset, test: ImageDataset, save: Save, 
     last = found.correct[-1]
     tuned.last_epoch = {"accuracy": 100 * last / total, "interval": list(wilson_interval(last, total))}
     return Run([*stages, tuned], {"baseline": baseline, "pruned": pruned, "fine-tuned": found.best})
+
+
+def work(job: Job) -> dict[str, Any]:
+    """Do the main job of one seed; write checkpoints, report.json and figures into the folder of the seed."""
+    training, test = mnist("train", job.data), mnist("test", job.data)
+    folder = job.folder / f"seed-{job.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def save(name: str, model: Module, **metadata: Any) -> None:
+        save_checkpoint(folder / f"{name}.safetensors", model, **metadata)
+
+    result = run(job.settings, training, test, save, lambda line: None)
+    report = as_report(job.seed, result.stages)
+    write_report(folder / "report.json", report)
+    save_figures(folder, result, training)
+    return report | {"table": table(result.stages)}
 
 
 @dataclass

@@ -5,6 +5,7 @@ accuracy: many short trainings, each a job that is kept when it is done.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from matplotlib.figure import Figure
 from minigrad.tensor import Array
 
 from .cli_base import load_lenet
-from .distill_study import STUDENT, Lesson, Training, do_all, train
+from .distill_study import STUDENT, Lesson, Training, train
 from .distillation import checksum_of_model, plot_gain, plot_gap, plot_mistakes_of_the_teacher, teacher_logits
 from .distillation.analysis import TeacherMistakes, mistakes_of_the_teacher
 from .report import align, write_report
-from .repro.common import Job, Run, images, versions
+from .repro.common import images
+from .sweep import Job, Run, run_all, versions
 
 MNIST_IMAGES = 55_000
 FEW = replace(STUDENT, epochs=30)
@@ -99,7 +101,14 @@ def work(job: Job) -> dict[str, Any]:
     }
 
 
-def run(scan: Scan, folder: Path, data: Path | None, teacher: Path, say: Callable[[str], Any]) -> dict[str, Any]:
+def run(
+    scan: Scan,
+    folder: Path,
+    data: Path | None,
+    teacher: Path,
+    say: Callable[[str], Any],
+    executor: Executor | None = None,
+) -> dict[str, Any]:
     """Train the students that are not there yet, and compare them with the ones alone of the same seeds.
 
     Args:
@@ -108,6 +117,7 @@ def run(scan: Scan, folder: Path, data: Path | None, teacher: Path, say: Callabl
         data: folder of the dataset, see `mnist`.
         teacher: checkpoint of one that has not seen the held-out images.
         say: called with a line of text for the reader.
+        executor: trains the students, see `run_jobs`.
 
     Returns:
         what JSON can hold: "settings"; "alone" (held-out accuracy, percent, one a seed); "gain": name → points, one a seed;
@@ -119,7 +129,7 @@ def run(scan: Scan, folder: Path, data: Path | None, teacher: Path, say: Callabl
         RuntimeError: a run failed.
     """
     jobs = jobs_of(scan, folder, data, teacher)
-    runs = do_all(work, [job for each in jobs.values() for job in each], say)
+    runs = run_all(work, [job for each in jobs.values() for job in each], say, executor)
     of = {name: [r for r in runs if r["part"] == name] for name in jobs}
     accuracy = {name: np.array([r["results"]["held-out accuracy"] for r in found]) for name, found in of.items()}
     names = [_name(t, a) for t in scan.temperatures for a in scan.alphas]

@@ -4,6 +4,7 @@ Every network is a job that is kept when it is done: a study that was interrupte
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,10 @@ from .distillation import DistillationLoss, checksum_of_model, distill, plot_con
 from .distillation.analysis import confusion_matrix
 from .models import LENET_WIDTHS, LeNet
 from .report import align, summarize, t_interval, wilson_interval, write_report
-from .repro.common import Job, Run, images, run_jobs, versions
+from .repro.common import images
 from .sparse import weight_bytes
 from .sparse.timing import Contestant, describe_machine, race, stopwatch
+from .sweep import Job, Run, run_all, versions
 
 DIGITS = 10
 
@@ -157,7 +159,12 @@ def checkpoint_of(job: Job) -> Path:
 
 
 def run(
-    study: Study, folder: Path, data: Path | None, given: Sequence[Path], say: Callable[[str], Any]
+    study: Study,
+    folder: Path,
+    data: Path | None,
+    given: Sequence[Path],
+    say: Callable[[str], Any],
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Train teachers and students, those that are not there yet, and compare them.
 
@@ -167,6 +174,7 @@ def run(
         data: folder of the dataset, see `mnist`.
         given: checkpoints of teachers; none: they are trained.
         say: called with a line of text for the reader.
+        executor: trains the networks, see `run_jobs`.
 
     Returns:
         what JSON can hold: "settings"; "rows", see `_row`; "gain": {"values" (points, one a seed), "mean", "interval"};
@@ -175,10 +183,10 @@ def run(
     Raises:
         RuntimeError: a run failed.
     """
-    paths = list(given) or teachers(study, folder, data, say)
+    paths = list(given) or teachers(study, folder, data, say, executor)
     models: list[Module] = [load_lenet(path)[0] for path in paths]
     both = students(study, folder, data, paths, models)
-    runs = do([job for pair in zip(*both.values(), strict=True) for job in pair], say)
+    runs = do([job for pair in zip(*both.values(), strict=True) for job in pair], say, executor)
     of = {name: [r for r in runs if r["part"] == name] for name in both}
     test = mnist("test", data)
     logits = teacher_logits(models, test)  # (M, N, K)
@@ -209,10 +217,12 @@ def run(
     }
 
 
-def teachers(study: Study, folder: Path, data: Path | None, say: Callable[[str], Any]) -> list[Path]:
+def teachers(
+    study: Study, folder: Path, data: Path | None, say: Callable[[str], Any], executor: Executor | None = None
+) -> list[Path]:
     """Train the teachers that are not there yet; return their checkpoints."""
     jobs = [Job("teacher", seed, study.teacher, folder, data) for seed in range(study.teachers)]
-    do(jobs, say)
+    do(jobs, say, executor)
     return [checkpoint_of(job) for job in jobs]
 
 
@@ -233,20 +243,12 @@ def students(
     return {name: [Job(name, seed, plan, folder, data) for seed in range(study.seeds)] for name, plan in plans.items()}
 
 
-def do(jobs: Sequence[Job], say: Callable[[str], Any]) -> list[Run]:
+def do(jobs: Sequence[Job], say: Callable[[str], Any], executor: Executor | None = None) -> list[Run]:
     """Do the jobs that are not done; one whose checkpoint is gone counts as not done."""
     for job in jobs:
         if not checkpoint_of(job).exists():
             job.file.unlink(missing_ok=True)
-    return do_all(work, jobs, say)
-
-
-def do_all(work: Callable[[Job], dict[str, Any]], jobs: Sequence[Job], say: Callable[[str], Any]) -> list[Run]:
-    """Do the jobs whose results are not there; raise RuntimeError about the first that failed, after all were tried."""
-    runs, failures = run_jobs(work, jobs, say=say)
-    if failures:
-        raise RuntimeError(f"{failures[0]['part']}, seed {failures[0]['seed']}: {failures[0]['error']}")
-    return runs
+    return run_all(work, jobs, say, executor)
 
 
 def _row(name: str, confusion: Sequence[Array], models: Sequence[Module], milliseconds: float) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from .pruning import SensitivityScan, StabilityScan
 from .sparse import CONTESTANTS
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
+COLORS = ("#0072B2", "#56B4E9", "#999999", "#8A7000", "#E69F00", "#CC79A7", "#000000", "#009E73", "#D55E00")
+"""Okabe and Ito's for many lines; yellow is darkened, to be seen on white. Give each a marker of its own as well."""
+
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
 
 

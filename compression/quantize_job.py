@@ -37,7 +37,7 @@ from .quantization import (
 )
 from .quantization.plots import plot_line, plot_noise
 from .report import align, write_report
-from .repro.common import versions
+from .sweep import versions
 
 LINE = tuple(round(0.1 * step, 1) for step in range(11))
 """Values of λ on the line from float to rounded weights."""

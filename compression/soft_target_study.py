@@ -21,7 +21,7 @@ from minigrad.tensor import Array
 from .distillation import analysis, plot_explorer, plots, teacher_logits
 from .models import LeNet
 from .report import align, write_report
-from .repro.common import versions
+from .sweep import versions
 
 TOLD = (0.5, 1.0, 2.0, 4.0, 20.0, 100.0)
 """Temperatures of the table; all pictures begin below the first and end at the last."""

@@ -1,6 +1,7 @@
 """Structured against unstructured pruning: what accuracy costs in milliseconds and in bytes."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 import minigrad
-from minigrad.datasets import ImageDataset
+from minigrad.checkpoint import save_checkpoint
+from minigrad.datasets import ImageDataset, mnist
 from minigrad.functional import fusion
 from minigrad.loader import DataLoader
 from minigrad.nn import Module
 
+from .cli_base import load_lenet
 from .demo import Recipe, evaluation_loader, train_lenet, train_on_
 from .figures import BLUE, GREEN, GREY, ORANGE, spread_accuracies
 from .pruning import SparsePruner, choose, prune_channels, shrink
 from .report import align, summarize, write_report
+from .repro.common import images
 from .sparse import FORMATS, encode, to_sparse
 from .sparse.timing import Contestant, describe_machine, race, stopwatch
+from .sweep import Job, run_all
 
 PATTERNS = {"dense": None, "weights": None, "2:4": "2:4", "blocks": "4x4"}
 """What is removed → the pattern for `choose`. Filters are removed otherwise."""
@@ -45,7 +50,6 @@ class Study:
     """What to measure.
 
     Attributes:
-        seeds: how many models, 2 or more; seed i draws the initial weights and the order of the images.
         weights, blocks: shares of each layer's weights that are removed.
         filters: shares of each layer's filters and neurons; the last layer keeps its ten.
         epochs: of training before pruning.
@@ -55,7 +59,6 @@ class Study:
         seconds: of timing, a seed, at most (or two rounds).
     """
 
-    seeds: int = 5
     weights: tuple[float, ...] = (0.5, 0.7, 0.8, 0.9, 0.95)
     blocks: tuple[float, ...] = (0.5, 0.7, 0.8, 0.9)
     filters: tuple[float, ...] = (0.25, 0.5, 0.625, 0.75)
@@ -71,7 +74,7 @@ class Study:
         return [("dense", 0.0), *((kind, share) for kind, shares in named.items() for share in shares)]
 
 
-QUICK = Study(seeds=2, weights=(0.8, 0.95), blocks=(0.8,), filters=(0.5,), images=12_000, tuning_epochs=1, seconds=2.0)
+QUICK = Study(weights=(0.8, 0.95), blocks=(0.8,), filters=(0.5,), images=12_000, tuning_epochs=1, seconds=2.0)
 
 
 @dataclass(frozen=True)
@@ -93,35 +96,62 @@ class Compressed:
     bytes: int
 
 
-def run(study: Study, training: ImageDataset, test: ImageDataset, say: Callable[[str], Any]) -> dict[str, Any]:
-    """Train LeNets, remove weights in several ways, train on, and measure: see `prepare` and `measure`."""
-    return measure(study, prepare(study, training, test, say), test, say)
+def work(job: Job) -> dict[str, Any]:
+    """Train a LeNet, remove weights in all ways, train on; write each model, and return accuracies and bytes.
+
+    Nothing is chosen by the test images, which give the accuracies.
+    """
+    study: Study = job.settings
+    training, _, test = images(job.data, study.images)
+    recipe, batches = Recipe(epochs=study.epochs, seed=job.seed), evaluation_loader(test)
+    dense, rows = train_lenet(training, recipe, lambda model, epoch, loss: None), []
+    for kind, share in study.shares():
+        model, pruner = compress(dense, kind, share)
+        train_on_(model, pruner, training, recipe, study.tuning_epochs)
+        save_checkpoint(_file(job, kind, share), model, seed=job.seed)
+        accuracy = minigrad.evaluate(model, batches)
+        rows.append({"kind": kind, "share": share, "accuracy": accuracy, "bytes": smallest_bytes(model)})
+    return {"models": rows}
 
 
-def prepare(
-    study: Study, training: ImageDataset, test: ImageDataset, say: Callable[[str], Any]
-) -> list[list[Compressed]]:
-    """Return, for each seed, all models. Nothing is chosen by the test images, which give the accuracies.
+def _file(job: Job, kind: str, share: float) -> Path:
+    return job.folder / f"{job.name}-{kind.replace(':', '-')}-{share:g}.safetensors"
+
+
+def run(
+    study: Study,
+    seeds: int,
+    folder: Path,
+    data: Path | None,
+    say: Callable[[str], Any],
+    executor: Executor | None = None,
+) -> dict[str, Any]:
+    """Train the models of seeds 0, 1, ... that are not there yet; then time all of them here: see `measure`.
 
     Args:
         study: what to measure.
-        training: images to train on, without those held out.
-        test: images to measure on.
+        seeds: how many, 2 or more; a seed draws the initial weights and the order of the images.
+        folder: for the models, and the results of single seeds.
+        data: folder of the dataset, see `mnist`.
         say: called with a line of text for the reader.
+        executor: trains the models, see `run_jobs`.
+
+    Raises:
+        RuntimeError: a run failed.
     """
-    training = training if study.images is None else training.subset(np.arange(study.images))
-    found = []
-    for seed in range(study.seeds):
-        recipe, models = Recipe(epochs=study.epochs, seed=seed), []
-        dense = train_lenet(training, recipe, lambda model, epoch, loss: None)
-        for kind, share in study.shares():
-            model, pruner = compress(dense, kind, share)
-            train_on_(model, pruner, training, recipe, study.tuning_epochs)
-            accuracy = minigrad.evaluate(model, evaluation_loader(test))
-            models.append(Compressed(kind, share, model, accuracy, smallest_bytes(model)))
-        say(f"seed {seed}: " + "  ".join(f"{m.kind} {m.share:g}: {m.accuracy:.2f} %" for m in models))
-        found.append(models)
-    return found
+    jobs = [Job("structure", seed, study, folder, data) for seed in range(seeds)]
+    for job in jobs:
+        if not all(_file(job, *which).exists() for which in study.shares()):
+            job.file.unlink(missing_ok=True)
+    runs = run_all(work, jobs, say, executor)
+    found = [
+        [
+            Compressed(model=load_lenet(_file(job, row["kind"], row["share"]))[0], **row)
+            for row in run["results"]["models"]
+        ]
+        for job, run in zip(jobs, runs, strict=True)
+    ]
+    return measure(study, found, mnist("test", data), say)
 
 
 def compress(model: Module, kind: str, share: float) -> tuple[Any, SparsePruner]:
@@ -177,7 +207,7 @@ def measure(
             row["bytes"].append(m.bytes)
         say(f"seed {seed}: timed")
     return {
-        "settings": {**asdict(study), "model": "LeNet"},
+        "settings": {"seeds": len(found), **asdict(study), "model": "LeNet"},
         "machine": describe_machine(),
         "points": [
             {"kind": kind, "form": form, "share": share, **{key: summarize(values) for key, values in row.items()}}

@@ -19,7 +19,7 @@ from minigrad.compression.export import CSource, to_c
 from minigrad.compression.integer import PROFILES, IntegerModel, to_integer
 from minigrad.compression.models import trained_lenet
 from minigrad.compression.report import write_report
-from minigrad.compression.repro.common import versions
+from minigrad.compression.sweep import versions
 from minigrad.datasets import mnist
 from tests.compression.export.c_programs import FLAGS, NO_FLOATS, SANITIZERS, compile_c, run_main
 from tools.conformance import CALIBRATION, CASES

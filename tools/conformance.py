@@ -21,7 +21,7 @@ from minigrad.compression.export import to_onnx, to_tflite
 from minigrad.compression.integer import IntegerModel, to_integer
 from minigrad.compression.models import LeNet, trained_lenet
 from minigrad.compression.report import write_report
-from minigrad.compression.repro.common import versions
+from minigrad.compression.sweep import versions
 from minigrad.datasets import mnist
 from tests.parity import oracles
 from tools.markdown import table

@@ -25,7 +25,6 @@ from .sensitivity import (
     StabilityScan,
     allocate_sparsity,
     sensitivity_scan,
-    spawned_workers,
     stability_scan,
 )
 from .structure import channel_masks, group_mask, prune_channels, prune_conv
@@ -71,7 +70,6 @@ __all__ = [
     "select",
     "sensitivity_scan",
     "shrink",
-    "spawned_workers",
     "stability_scan",
     "with_penalty",
 ]

@@ -1,9 +1,8 @@
 """How much a model minds: each layer against pruning, inputs and weights against noise."""
 
 import copy
-import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -55,7 +54,7 @@ def sensitivity_scan(
         model: stays as it is. Its weights of two or more dimensions are scanned.
         loader: labelled images. What is chosen by a scan is chosen on them: take held-out training images.
         sparsities: shares of the layer's weights to remove, 0 to 1.
-        executor: runs the points, one job a layer, in any order: threads, processes (`spawned_workers`), another machine's.
+        executor: runs the points, one job a layer, in any order: threads, `Processes`, a cluster; see `executors`.
             None runs them here. The figures are the same.
         rule: called with a weight's array and a sparsity, returns the mask of weights to keep. A function at the top level
             of a module, if it has to reach other processes.
@@ -91,14 +90,6 @@ def sensitivity_scan(
         counts = [job.result() for job in jobs]
     accuracy = {name: 100 * np.array(c) / total for name, c in zip(weights, counts, strict=True)}
     return SensitivityScan(np.array(shares), accuracy, weights, 100 * dense / total, total)
-
-
-def spawned_workers(count: int) -> ProcessPoolExecutor:
-    """Return an executor of `count` new processes. They are spawned: a fork would copy threads that do not run there.
-
-    A script that uses it keeps its own start behind `if __name__ == "__main__":`, since workers import it.
-    """
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _scan_layer(

@@ -1,6 +1,7 @@
 """Reproductions of papers' experiments: over several seeds, resumable, each figure beside the paper's."""
 
-from .common import Job, Reproduction, Row, reproduce, run_jobs
+from ..sweep import Job, run_jobs
+from .common import Reproduction, Row, reproduce
 from .deepcompression import DEEPCOMPRESSION
 from .han2015 import HAN2015
 from .hinton2015_report import HINTON2015

@@ -27,8 +27,9 @@ from ..figures import BLUE, GREY, ORANGE
 from ..models import as_sequential
 from ..pruning import adjust_dropout, prunable, shrink
 from ..report import t_interval
+from ..sweep import Job, Run, do, stored
 from . import han2015
-from .common import Job, Reproduction, Row, Run, do, images, over_seeds, stored
+from .common import Reproduction, Row, images, over_seeds
 from .lottery import mean_loss
 
 PAPER = {

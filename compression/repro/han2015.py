@@ -18,7 +18,8 @@ from ..demo import evaluation_loader
 from ..figures import plot_connections, plot_masks
 from ..models import CaffeLeNet, LeNet300100
 from ..pruning import choose_by_std, prunable, prune_rounds, shrink
-from .common import Job, Reproduction, Row, Run, images, over_seeds
+from ..sweep import Job, Run
+from .common import Reproduction, Row, images, over_seeds
 
 NETWORKS: dict[str, Callable[[float], Module]] = {"LeNet-300-100": LeNet300100, "LeNet-5": CaffeLeNet}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import minigrad
 from minigrad.checkpoint import load_checkpoint, save_checkpoint, to_json
-from minigrad.datasets import ImageDataset, mnist
+from minigrad.datasets import ImageDataset
 from minigrad.loader import DataLoader
 from minigrad.nn import CrossEntropyLoss, Dropout, Flatten, Linear, Module, ReLU, Sequential
 from minigrad.optim import SGD, max_norm_
@@ -20,7 +20,8 @@ from minigrad.tensor import Array
 from minigrad.transforms import Jitter
 
 from ..distillation import DistillationLoss, distill, teacher_logits
-from .common import Job, images, stored
+from ..sweep import Job, stored
+from .common import images
 
 TEMPERATURES = (1, 2, 3, 4, 8, 20)
 WIDTHS = (800, 300, 30)
@@ -46,7 +47,6 @@ class Plan:
         classes: digits of the transfer set, None for all.
         correction: -1 if biases of these classes are lowered afterwards, 1 if those of the missing classes are raised.
         images: how many to train on, None for all.
-        everything: whether to train on the held-out images too, as the paper does; for what nothing is chosen on them.
         teacher: its plan, so that a student is trained anew when its teacher is.
     """
 
@@ -65,11 +65,10 @@ class Plan:
     classes: tuple[int, ...] | None = None
     correction: int = 0
     images: int | None = None
-    everything: bool = False
     teacher: "Plan | None" = None
 
 
-TEACHER = Plan(width=1200, epochs=80, dropout=0.15, max_norm=3.5, jitter=2, everything=True)
+TEACHER = Plan(width=1200, epochs=80, dropout=0.15, max_norm=3.5, jitter=2)
 STUDENT = Plan(width=800, epochs=40)
 # T² makes the first gradients of soft targets large: at twice this rate, or without a warm-up, units may die for good.
 GENTLY = {"lr": 0.05, "warmup": 0.2}
@@ -77,16 +76,15 @@ GENTLY = {"lr": 0.05, "warmup": 0.2}
 
 def plans(teacher: Plan, student: Plan, temperatures: Sequence[float], widths: Sequence[int]) -> dict[str, Plan]:
     """Return part → plan: the teacher, students without and with it, transfer sets that lack digits, the sweep of T."""
-    alone = replace(student, images=teacher.images, everything=teacher.everything)
+    alone = replace(student, images=teacher.images)
     taught = replace(alone, temperature=20, teacher=teacher, **GENTLY)
-    corrected = replace(taught, everything=False)  # the amount is chosen on held-out images
     epochs = 5 * taught.epochs  # a fifth of the images makes as many steps in five times the epochs
-    few = replace(corrected, epochs=epochs, classes=(7, 8), correction=-1)
+    few = replace(taught, epochs=epochs, classes=(7, 8), correction=-1)
     first = {
         "teacher": teacher,
         "800-alone": alone,
         "800-T20": taught,
-        "without-3": replace(corrected, classes=tuple(k for k in range(10) if k != 3), correction=1),
+        "without-3": replace(taught, classes=tuple(k for k in range(10) if k != 3), correction=1),
         "only-7-8": few,
     }
     sweep = {f"{width}-alone": replace(alone, width=width) for width in widths}
@@ -95,9 +93,7 @@ def plans(teacher: Plan, student: Plan, temperatures: Sequence[float], widths: S
 
 
 PLANS = plans(TEACHER, STUDENT, TEMPERATURES, WIDTHS)
-QUICK = plans(
-    replace(TEACHER, images=12_000, epochs=16, everything=False), replace(STUDENT, epochs=16), (1, 4, 20), (300, 30)
-)
+QUICK = plans(replace(TEACHER, images=12_000, epochs=16), replace(STUDENT, epochs=16), (1, 4, 20), (300, 30))
 
 
 def network(plan: Plan) -> Module:
@@ -115,26 +111,22 @@ def work(job: Job) -> dict[str, Any]:
     A teacher leaves its weights and its logits of the training images behind, for the students of its seed.
 
     Returns:
-        {"test_errors", "test_images"}; of a network that never saw them, "held_out_errors" and "held_out_images"; and
-        what `correct` returns, if planned.
+        {"held_out_errors", "test_errors", "held_out_images", "test_images"}, and what `correct` returns, if planned.
     """
     plan: Plan = job.settings
     training, held_out, test = images(job.data, plan.images)
-    if plan.everything:
-        training = mnist("train", job.data)
     model = _train(job, training)
     weights, logits = _teacher_files(job)
     if job.part == "teacher":
         save_checkpoint(weights, model, seed=job.seed)
         logits.unlink(missing_ok=True)
         teacher_logits(model, pixels(training), logits)
-    unseen = {"test": test} if plan.everything else {"held_out": held_out, "test": test}
-    said = {name: teacher_logits(model, pixels(part)) for name, part in unseen.items()}
-    labels = {name: part.labels for name, part in unseen.items()}
+    said = {name: teacher_logits(model, pixels(part)) for name, part in (("held_out", held_out), ("test", test))}
+    labels = {"held_out": held_out.labels, "test": test.labels}
     results: dict[str, Any] = {
         f"{name}_errors": int((z.argmax(axis=1) != labels[name]).sum()) for name, z in said.items()
     }
-    results |= {f"{name}_images": len(part) for name, part in unseen.items()}
+    results |= {"held_out_images": len(held_out), "test_images": len(test)}
     if plan.correction:
         assert plan.classes is not None
         results |= correct(plan.classes, plan.correction, said, labels)
@@ -198,7 +190,7 @@ def _constrain_(model: Module, limit: float | None) -> None:
 
 
 def _ask_teacher(job: Job, x: Array) -> Array:
-    """Return the logits of this seed's teacher for a student's images, read from its file if the teacher saw them."""
+    """Return the logits of this seed's teacher for all training images."""
     plan: Plan = job.settings
     assert plan.teacher is not None
     if stored(replace(job, part="teacher", settings=plan.teacher)) is None:
@@ -206,7 +198,7 @@ def _ask_teacher(job: Job, x: Array) -> Array:
     weights, logits = _teacher_files(job)
     teacher = network(plan.teacher)
     load_checkpoint(weights, teacher)
-    return teacher_logits(teacher, x, logits if plan.everything == plan.teacher.everything else None)
+    return teacher_logits(teacher, x, logits)
 
 
 def correct(

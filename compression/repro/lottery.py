@@ -26,7 +26,8 @@ from ..figures import BLUE, GREY, ORANGE
 from ..models import LeNet300100
 from ..pruning import choose, lottery_targets, prunable, prune_rounds
 from ..report import t_interval
-from .common import Job, Reproduction, Row, Run, images
+from ..sweep import Job, Run
+from .common import Reproduction, Row, images
 
 PART = "LeNet-300-100"
 MAIN, DEEP = 7, 15

@@ -1,6 +1,7 @@
 """The sparse atlas: from how many zeros on is each format faster than a dense product, on this machine?"""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from itertools import product
 from time import perf_counter
@@ -74,7 +75,11 @@ class Crossover:
 
 
 def measure_atlas(
-    grid: Grid = QUICK, progress: Callable[[str], Any] | None = None, clock: Clock = perf_counter, seed: int = 0
+    grid: Grid = QUICK,
+    progress: Callable[[str], Any] | None = None,
+    clock: Clock = perf_counter,
+    seed: int = 0,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Time each format's product with a dense matrix, float32, beside the dense products.
 
@@ -86,6 +91,8 @@ def measure_atlas(
         progress: called with the words for a point before it is measured.
         clock: returns the time in seconds.
         seed: of the weights.
+        executor: measures the points; None: here. Workers that share a machine disturb each other: let each have its own,
+            all alike.
 
     Returns:
         what JSON can hold: "machine", "grid", "points" (each with "shape", "batch", "sparsity", "seconds" by contestant,
@@ -98,6 +105,7 @@ def measure_atlas(
     """
     machine, end, found, left = describe_machine(), clock() + grid.seconds, {}, list(grid)
     while left:
+        begun = {} if executor is None else {p: executor.submit(_race, p, seed, clock) for p in left}
         for point in left:
             old = found.get(point)
             if old is not None and clock() >= end:
@@ -105,7 +113,7 @@ def measure_atlas(
             if progress is not None:
                 (rows, columns), batch, sparsity = point
                 progress(f"{rows}×{columns}, batch {batch}, {100 * sparsity:g} % zeros")
-            new = race(*make_contestants(*point, seed, clock), seconds=0, clock=clock)
+            new = begun[point].result() if begun else _race(point, seed, clock)
             if old is None or new.settled or _total(new) < _total(old):
                 found[point] = new
         left = [point for point in left if not found[point].settled] if clock() < end else []
@@ -120,6 +128,10 @@ def measure_atlas(
         "points": points,
         "crossovers": [asdict(crossover) for crossover in find_crossovers(points)],
     }
+
+
+def _race(point: tuple[tuple[int, int], int, float], seed: int, clock: Clock) -> Race:
+    return race(*make_contestants(*point, seed, clock), seconds=0, clock=clock)
 
 
 def _total(found: Race) -> float:

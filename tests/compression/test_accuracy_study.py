@@ -5,7 +5,7 @@ import pytest
 
 from minigrad.compression import accuracy_study
 from minigrad.compression.accuracy_study import BINARY, LENET, BinarySettings, LeNetSettings, rows
-from minigrad.compression.repro.common import Job
+from minigrad.compression.sweep import Job
 
 SMALL = {
     LENET: LeNetSettings(epochs=1, qat_epochs=1, batch_size=8, calibration=50, limit=2_000),

@@ -109,7 +109,12 @@ def test_seeds_give_a_list_of_reports_and_their_means(small_data, tmp_path):
     assert accuracies[0] != accuracies[1]
     assert summary["means"]["fine-tuned"]["accuracy"] == pytest.approx(np.mean(accuracies))
     assert "means of 2 seeds" in result.output
-    assert (tmp_path / "seed-1" / "report.json").exists()
+    report = json.loads((tmp_path / "seed-1" / "report.json").read_text())
+    assert report["stages"] == summary["reports"][1]["stages"]
+    assert {path.suffix for path in (tmp_path / "seed-1").iterdir()} == {".json", ".png", ".safetensors"}
+    (tmp_path / "seed-0" / "report.json").unlink()
+    again = call("demo", "--data", small_data, "--out", tmp_path, "--epochs", 1, "--seeds", 2)
+    assert "1 of 2 runs are there already: demo-seed-1\ndemo, seed 0: done" in again.output
 
 
 def test_finetune_chooses_on_held_out_images_unless_told_otherwise(demo, small_data, tmp_path):
@@ -136,6 +141,8 @@ def test_seed_and_seeds_exclude_each_other(small_data, tmp_path):
     result = call("demo", "--seeds", 2, "--seed", 3, "--data", small_data, "--out", tmp_path / "a")
     assert result.exit_code == 2
     assert "exclude each other" in result.stderr
+    result = call("demo", "--executor", "processes:2", "--data", small_data, "--out", tmp_path / "a")
+    assert "--executor has no effect on a single run: add --seeds" in result.stderr
 
 
 def test_evaluate_prints_accuracy_sparsity_and_bytes(demo, small_data):

@@ -55,7 +55,7 @@ def test_a_student_is_distilled_and_its_checkpoint_is_read_by_the_other_commands
 def test_options_reach_the_study(monkeypatch, teacher, tmp_path):
     seen = {}
 
-    def run(study, folder, data, given, say):
+    def run(study, folder, data, given, say, executor):
         seen.update(study=study, folder=folder, given=given)
         raise RuntimeError("alone, seed 0: it stopped")
 

@@ -237,8 +237,8 @@ def test_blame(tmp_path):
 
 
 def test_the_comparison_of_criteria(small_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(criteria_study, "QUICK", criteria_study.Study(2, (0.0, 0.9), 1, 1, images=600))
-    result = call("criteria", "--quick", "--data", small_data, "--out", tmp_path / "results")
+    monkeypatch.setattr(criteria_study, "QUICK", criteria_study.Study((0.0, 0.9), 1, 1, images=600))
+    result = call("criteria", "--quick", "--data", small_data, "--out", tmp_path / "results", "--runs", tmp_path)
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "results" / "criteria.json").read_text())
     assert list(report["criteria"]) == list(CRITERIA)

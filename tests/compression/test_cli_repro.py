@@ -62,9 +62,9 @@ def test_a_second_call_computes_nothing_and_more_seeds_only_what_is_missing(shor
 
 
 def test_other_processes_give_the_same_results(short, tmp_path, small_data):
-    for workers in (1, 2):
-        folder = tmp_path / str(workers)
-        result = quick("lottery", folder, small_data, "--seeds", 2, "--workers", workers)
+    for number, how in (("1", "serial"), ("2", "processes:2")):
+        folder = tmp_path / number
+        result = quick("lottery", folder, small_data, "--seeds", 2, "--executor", how)
         assert result.exit_code == 0, result.output
     reports = [json.loads((tmp_path / w / "out" / "lottery.json").read_text()) for w in "12"]
     one, two = ([run["results"] for run in report["runs"]] for report in reports)

@@ -2,13 +2,13 @@
 
 import itertools
 import json
-import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from minigrad import DataLoader, nn
+from minigrad.compression.executors import Processes
 from minigrad.compression.models import LeNet, trained_lenet
 from minigrad.compression.pruning import (
     ARTICLE_SPARSITY,
@@ -18,7 +18,6 @@ from minigrad.compression.pruning import (
     group_mask,
     kth_value_mask,
     sensitivity_scan,
-    spawned_workers,
     stability_scan,
 )
 from minigrad.training import count_correct
@@ -55,16 +54,11 @@ def test_a_point_is_the_model_with_one_layer_pruned(loader):
 def test_threads_and_spawned_processes_find_the_same(loader):
     model = trained_lenet()
     here = sensitivity_scan(model, loader, [0.5, 0.9])
-    with ThreadPoolExecutor(2) as threads, spawned_workers(1) as processes:
+    with ThreadPoolExecutor(2) as threads, Processes(1) as processes:
         for executor in (threads, processes):
             there = sensitivity_scan(model, loader, [0.5, 0.9], executor)
             for name, curve in here.accuracy.items():
                 np.testing.assert_array_equal(there.accuracy[name], curve)
-
-
-def test_workers_are_spawned():
-    with spawned_workers(1) as workers:
-        assert workers._mp_context is multiprocessing.get_context("spawn")
 
 
 def test_another_rule(loader):

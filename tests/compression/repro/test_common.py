@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from minigrad.compression.repro import Job, Reproduction, Row, reproduce, run_jobs
-from minigrad.compression.repro.common import images, stored
+from minigrad.compression.repro.common import images
+from minigrad.compression.sweep import stored
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,131 @@
+"""Sweeps of many runs: failures are tried again, workers that die cost nothing else."""
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from minigrad.compression.executors import Processes
+from minigrad.compression.sweep import Job, do, run_all, run_jobs, stored
+
+
+@dataclass(frozen=True)
+class Settings:
+    folder: str = ""
+
+
+class Work:
+    """Squares the seed; fails as often as it is told to, by name."""
+
+    def __init__(self, **failures):
+        self.failures, self.calls = failures, []
+
+    def __call__(self, job):
+        self.calls.append(job.name)
+        if self.calls.count(job.name) <= self.failures.get(job.part, 0):
+            raise ArithmeticError("the loss is nan")
+        return {"value": job.seed**2}
+
+
+def jobs(folder, *parts, seeds=2):
+    return [Job(part, seed, Settings(), folder) for seed in range(seeds) for part in parts]
+
+
+def values(runs):
+    return {(run["part"], run["seed"]): run["results"]["value"] for run in runs}
+
+
+EXPECTED = {("a", 0): 0, ("b", 0): 0, ("a", 1): 1, ("b", 1): 1}
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_what_failed_is_tried_once_more(threads, tmp_path):
+    work, said = Work(a=1), []
+    with ThreadPoolExecutor(2) as pool:
+        runs, failures = run_jobs(work, jobs(tmp_path, "a", "b"), pool if threads else None, said.append)
+    assert (values(runs), failures) == (EXPECTED, [])
+    assert sorted(work.calls) == ["a-seed-0"] * 2 + ["a-seed-1"] * 2 + ["b-seed-0", "b-seed-1"]
+    assert said.count("a, seed 0: failed (ArithmeticError: the loss is nan); once more") == 1
+    assert len(said) == 6
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_what_fails_again_is_told_and_the_others_are_done(threads, tmp_path):
+    work, said = Work(a=9), []
+    with ThreadPoolExecutor(2) as pool:
+        runs, failures = run_jobs(work, jobs(tmp_path, "a", "b"), pool if threads else None, said.append)
+    assert values(runs) == {("b", 0): 0, ("b", 1): 1}
+    told = {(f["part"], f["seed"]): f["error"] for f in failures}
+    assert told == {("a", seed): "ArithmeticError: the loss is nan" for seed in (0, 1)}
+    assert said.count("a, seed 1: failed (ArithmeticError: the loss is nan)") == 1
+    assert work.calls.count("a-seed-0") == 2
+    assert run_jobs(work, jobs(tmp_path, "a"), retries=0)[1][0]["seed"] == 0
+    assert work.calls.count("a-seed-0") == 3
+
+
+def test_figures_that_need_every_run_are_refused_without(tmp_path):
+    with pytest.raises(RuntimeError, match=r"^a, seed 0: ArithmeticError: the loss is nan; a, seed 1: Arithmetic"):
+        run_all(Work(a=9), jobs(tmp_path, "a", "b"))
+    assert values(run_all(Work(), jobs(tmp_path, "a", "b"))) == EXPECTED
+
+
+def test_a_run_that_is_stored_is_not_done_again(tmp_path):
+    (job,) = jobs(tmp_path, "a", seeds=1)
+    work = Work()
+    first = do(work, job)
+    assert do(work, job) == first == stored(job)
+    assert work.calls == ["a-seed-0"]
+
+
+def test_a_result_from_elsewhere_is_stored_here(tmp_path):
+    class Elsewhere(ThreadPoolExecutor):
+        """Its folders are not ours."""
+
+        def submit(self, fn, work, job, threads):
+            def run():
+                result = fn(work, job, threads)
+                job.file.unlink()
+                return result
+
+            return super().submit(run)
+
+    work = Work()
+    with Elsewhere(1) as far:
+        runs, _ = run_jobs(work, jobs(tmp_path, "a"), far)
+    assert [stored(job) for job in jobs(tmp_path, "a")] == runs
+    assert run_jobs(work, jobs(tmp_path, "a"))[0] == runs
+    assert len(work.calls) == 2
+
+
+def dies(job):
+    """Kill its process: always for part "poison", the first time for part "unlucky"."""
+    mark = job.folder / f"{job.name}.died"
+    if job.part == "poison" or (job.part == "unlucky" and not mark.exists()):
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    with (job.folder / "calls").open("a") as file:
+        file.write(f"{job.name}\n")
+    return {"value": job.seed**2}
+
+
+def test_a_process_that_dies_costs_no_other_run(tmp_path):
+    said, listed = [], jobs(tmp_path, "a", "unlucky", "poison", "b", seeds=1)
+    with Processes(2) as pool:
+        runs, failures = run_jobs(dies, listed, pool, said.append)
+    assert values(runs) == {(part, 0): 0 for part in ("a", "unlucky", "b")}
+    error = "its process ended, as if killed, perhaps for want of memory"
+    assert failures == [{"part": "poison", "seed": 0, "error": error}]
+    calls = (tmp_path / "calls").read_text().split()
+    assert sorted(calls) == sorted({job.name for job in listed if job.part != "poison"})  # none twice
+
+
+def test_a_run_waits_for_one_whose_process_died(tmp_path):
+    first = Job("unlucky", 0, Settings(), tmp_path)
+    second = Job("a", 1, Settings(), tmp_path, needs=first.name)
+    with Processes(1) as pool:
+        runs, failures = run_jobs(dies, [second, first], pool)
+    assert failures == []
+    assert (tmp_path / "calls").read_text().split() == ["unlucky-seed-0", "a-seed-1"]
+    assert [run["part"] for run in runs] == ["a", "unlucky"]
