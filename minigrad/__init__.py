@@ -7,7 +7,7 @@ from minigrad import datasets, debug, functional, kernels, nn, ops, optim, train
 from minigrad._version import __version__
 from minigrad.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from minigrad.debug import detect_anomaly, draw, profile, step_backward, summary
-from minigrad.errors import AnomalyError, CheckpointError, DatasetError, NonFiniteLossError
+from minigrad.errors import AnomalyError, CheckpointError, DatasetError, NonFiniteLossError, ParallelError
 from minigrad.gradcheck import GradcheckError, gradcheck
 from minigrad.loader import DataLoader
 from minigrad.random import manual_seed
@@ -23,6 +23,7 @@ __all__ = [
     "DatasetError",
     "GradcheckError",
     "NonFiniteLossError",
+    "ParallelError",
     "Position",
     "Tensor",
     "__version__",

@@ -15,3 +15,7 @@ class NonFiniteLossError(ArithmeticError):
 
 class AnomalyError(ArithmeticError):
     """An op computed NaN or infinity inside `detect_anomaly()`."""
+
+
+class ParallelError(ValueError):
+    """Processes that train together disagree, or cannot be started."""

@@ -67,24 +67,36 @@ class DataLoader:
         return np.random.default_rng([self.seed, epoch]).permutation(count) if self.shuffle else np.arange(count)
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
-        epoch, step = self.epoch, self.step
-        self.epoch, self.step = epoch + 1, 0
+        epoch, step = self._begin()
         batches = self.batches(self.order(epoch)[step * self.batch_size :])
         return batches if self.transform is None else self._transformed(batches, epoch, step)
+
+    def _begin(self) -> tuple[int, int]:
+        """Count the epoch that begins; return its number and the step it begins with."""
+        epoch, step = self.epoch, self.step
+        self.epoch, self.step = epoch + 1, 0
+        return epoch, step
 
     def _transformed(
         self, batches: Iterator[tuple[Array, Array]], epoch: int, step: int
     ) -> Iterator[tuple[Array, Array]]:
         assert self.transform is not None
-        for number, (x, targets) in enumerate(batches, step + 1):  # from 1: [seed, epoch, 0] draws what the order drew
-            yield self.transform(x, np.random.default_rng([self.seed, epoch, number])), targets
+        for number, (x, targets) in enumerate(batches, step):
+            yield self.transform(x, self.generator(epoch, number)), targets
+
+    def generator(self, epoch: int, number: int) -> np.random.Generator:
+        """Return what `transform` draws from for batch `number` of an epoch, both counted from 0."""
+        return np.random.default_rng([self.seed, epoch, number + 1])  # [seed, epoch, 0] draws what the order drew
 
     def batches(self, order: Array) -> Iterator[tuple[Array, Array]]:
         """Yield the images with these numbers in batches, in this order, as they are. No epoch is counted."""
+        for start in range(0, len(order), self.batch_size):
+            yield self.gather(order[start : start + self.batch_size])
+
+    def gather(self, chosen: Array) -> tuple[Array, Array]:
+        """Return the images with these numbers as one batch, as they are, and their labels."""
         shape = self.images.shape[1:]
         rows = self.images.reshape(len(self.images), int(np.prod(shape)))
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            batch = empty((rows.shape[1], len(chosen)), rows.dtype)  # (features, N)
-            kernels.gather_batch(rows, chosen, batch)
-            yield outermost(batch.reshape(*shape, len(chosen))), self.labels[chosen]
+        batch = empty((rows.shape[1], len(chosen)), rows.dtype)  # (features, N)
+        kernels.gather_batch(rows, chosen, batch)
+        return outermost(batch.reshape(*shape, len(chosen))), self.labels[chosen]

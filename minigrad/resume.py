@@ -18,6 +18,7 @@ from minigrad.errors import CheckpointError
 from minigrad.loader import DataLoader
 from minigrad.nn import Module
 from minigrad.optim import Optimizer, Schedule
+from minigrad.parallel.team import Team
 from minigrad.random import generator
 from minigrad.tensor import Array
 from minigrad.training import Position, train
@@ -31,6 +32,7 @@ def save_training(
     position: Position,
     /,
     schedule: Schedule | None = None,
+    team: Team | None = None,
     **metadata: Any,
 ) -> None:
     """Save all that a training run needs to go on from here, as a safetensors file written whole or not at all.
@@ -45,6 +47,7 @@ def save_training(
         loader: its seed, batch size and labels are noted, and compared when the run goes on.
         position: what of the run is done.
         schedule: its count and settings are noted.
+        team: what its other processes remember is collected; process 0 writes the file.
         metadata: as in `save_checkpoint`.
 
     Raises:
@@ -52,41 +55,45 @@ def save_training(
         TypeError: metadata, or a number that the optimizer keeps, is nothing that JSON can hold.
     """
     arrays = {f"model.{name}": array for name, array in model.state_dict().items()}
-    numbers: list[dict[str, Any]] = [{} for _ in optimizer.state]
-    for i, state in enumerate(optimizer.state):
-        for key, value in state.items():
-            if isinstance(value, np.ndarray):
-                arrays[f"optimizer.{i}.{key}"] = value
-            else:
-                numbers[i][key] = value
+    numbers = [_split(state, arrays, f"optimizer.{i}") for i, state in enumerate(optimizer.state)]
     training = {
-        "settings": _settings(optimizer, loader, schedule),
+        "settings": _settings(optimizer, loader, schedule, team),
         "optimizer": {"lr": optimizer.lr, "state": numbers},
         "schedule": schedule and {"base_lr": schedule.base_lr, "count": schedule.count},
         "random": generator().bit_generator.state,
         "position": asdict(position),
     }
+    if team is not None:
+        states = team.gather_states()
+        if team.rank:
+            return
+        training["processes"] = [_split(state, arrays, f"process.{rank}") for rank, state in enumerate(states)]
     remove_leftovers(path)
     write_checkpoint(path, arrays, {**metadata, "architecture": type(model).__name__, "training": training})
 
 
 def load_training(
-    path: str | Path, model: Module, optimizer: Optimizer, loader: DataLoader, schedule: Schedule | None = None
+    path: str | Path,
+    model: Module,
+    optimizer: Optimizer,
+    loader: DataLoader,
+    schedule: Schedule | None = None,
+    team: Team | None = None,
 ) -> Position:
     """Set all that belongs to a training run to what `save_training` saved. All or nothing.
 
     The learning rate is the saved one; all other settings must be those of the saved run. What a run draws from afterwards,
-    `minigrad.random.generator()`, and the loader's `epoch` and `step` are set as well.
+    `minigrad.random.generator()`, and the loader's `epoch` and `step` are set as well. Of a team, process 0 reads the file.
 
     Returns:
         The run's position, for `train`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged, holds no training run, or one of another model, optimizer, schedule or data
-            set; nothing is changed then.
+        CheckpointError: the file is damaged, holds no training run, or one of another model, optimizer, schedule, data
+            set or number of processes; nothing is changed then.
     """
-    arrays, metadata = read_checkpoint(path)
+    arrays, metadata = read_checkpoint(path) if team is None else team.from_first(lambda: read_checkpoint(path))
     training = metadata.get("training")
     if training is None:
         raise CheckpointError(
@@ -94,14 +101,16 @@ def load_training(
         )
     random = generator().bit_generator
     try:
-        _compare(path, training["settings"], _settings(optimizer, loader, schedule))
+        _compare(path, training["settings"], _settings(optimizer, loader, schedule, team))
         state = [dict(numbers) for numbers in training["optimizer"]["state"]]
         lr, saved_schedule = float(training["optimizer"]["lr"]), training["schedule"] or {"base_lr": 0, "count": 0}
         base_lr, count = float(saved_schedule["base_lr"]), int(saved_schedule["count"])
         position = Position(**training["position"])
         if not (0 <= position.step <= len(loader) and len(state) == len(optimizer.params)):
             raise ValueError(f"{position} with {len(state)} states")
-        type(random)().state = training["random"]  # refuses what is no state, before anything has changed
+        processes = [dict(values) for values in training.get("processes", [training])]
+        rank = 0 if team is None else team.rank
+        type(random)().state = processes[rank]["random"]  # refuses what is no state, before anything has changed
         model_arrays: dict[str, Array] = {}
         for name, array in arrays.items():
             owner, _, rest = name.partition(".")
@@ -109,7 +118,7 @@ def load_training(
                 model_arrays[rest] = array
             else:
                 i, _, key = rest.partition(".")
-                state[int(i)][key] = array
+                (state if owner == "optimizer" else processes)[int(i)][key] = array
     except CheckpointError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -118,7 +127,9 @@ def load_training(
     optimizer.state, optimizer.lr = state, lr
     if schedule is not None:
         schedule.base_lr, schedule.count = base_lr, count
-    random.state = training["random"]
+    random.state = processes[rank]["random"]
+    if team is not None:
+        team.load_state_dict(processes[rank])
     loader.epoch, loader.step = position.epoch, position.step
     return position
 
@@ -136,6 +147,7 @@ def fit(
     every: int = 100,
     after_step: Callable[[Any], Any] | None = None,
     after_epoch: Callable[[Position], Any] | None = None,
+    team: Team | None = None,
 ) -> list[float]:
     """Train a model from epoch 0, or from where the checkpoint stands if that file exists, until `epochs` are done.
 
@@ -150,6 +162,8 @@ def fit(
         checkpoint: the file. None: nothing is saved.
         every: steps from one save to the next within an epoch. Each epoch's end is saved too.
         after_epoch: called with the position after every epoch, before it is saved; `position.losses[-1]` is its mean loss.
+        team: the processes that train together, each by this function; `loader` is then a `parallel.ShardedLoader`. All
+            start from process 0's parameters; after every epoch, all must hold the same. Process 0 writes the checkpoint.
 
     Returns:
         The mean loss of each epoch, those before an interruption included.
@@ -158,6 +172,7 @@ def fit(
         ValueError: schedule_each or every is wrong.
         NonFiniteLossError: as `train`.
         CheckpointError: the file belongs to another run; see `load_training`.
+        ParallelError: the processes of the team hold different data or parameters.
 
     Example:
         >>> from minigrad import nn, optim
@@ -170,13 +185,16 @@ def fit(
         raise ValueError(f"fit: schedule_each is {schedule_each!r}, expected 'epoch' or 'step'")
     if every < 1:
         raise ValueError(f"fit: every is {every}, expected 1 or more")
-    position = Position()
-    if checkpoint is not None and Path(checkpoint).exists():
-        position = load_training(checkpoint, model, optimizer, loader, schedule)
+    position, found = Position(), checkpoint is not None and Path(checkpoint).exists()
+    if team is not None:
+        team.start(model, loader.images, loader.labels)
+        found = team.from_first(lambda: found)
+    if checkpoint is not None and found:
+        position = load_training(checkpoint, model, optimizer, loader, schedule, team)
 
     def save() -> None:
         if checkpoint is not None:
-            save_training(checkpoint, model, optimizer, loader, position, schedule)
+            save_training(checkpoint, model, optimizer, loader, position, schedule, team)
 
     def finish_step(model: Module) -> None:
         if after_step is not None:
@@ -191,7 +209,9 @@ def fit(
         # Stepped on entering an epoch, not on leaving one: some schedules have no rate beyond the run's last step.
         if schedule is not None and position.epoch > 0 and position.step == 0:
             schedule.step()
-        loss = train(model, loader, loss_fn, optimizer, finish_step, position)
+        loss = train(model, loader, loss_fn, optimizer, finish_step, position, team)
+        if team is not None:
+            team.end_epoch(model, position.epoch + 1)
         position.losses.append(loss)
         position.epoch, position.step, position.images, position.loss_sum = position.epoch + 1, 0, 0, 0.0
         if after_epoch is not None:
@@ -200,7 +220,15 @@ def fit(
     return position.losses
 
 
-def _settings(optimizer: Optimizer, loader: DataLoader, schedule: Schedule | None) -> dict[str, dict[str, Any]]:
+def _split(state: dict[str, Any], arrays: dict[str, Array], owner: str) -> dict[str, Any]:
+    """Put the arrays of a state into `arrays`, under their owner's name; return the rest, which JSON can hold."""
+    arrays |= {f"{owner}.{key}": value for key, value in state.items() if isinstance(value, np.ndarray)}
+    return {key: value for key, value in state.items() if not isinstance(value, np.ndarray)}
+
+
+def _settings(
+    optimizer: Optimizer, loader: DataLoader, schedule: Schedule | None, team: Team | None
+) -> dict[str, dict[str, Any]]:
     """Return what must be the same for a run to go on."""
     return {
         "optimizer": {**_plain(optimizer, but={"lr"}), "shapes of parameters": [p.shape for p in optimizer.params]},
@@ -213,6 +241,7 @@ def _settings(optimizer: Optimizer, loader: DataLoader, schedule: Schedule | Non
             "seed": loader.seed,
             "transform": _name(loader.transform),
         },
+        "team": {} if team is None else team.settings(),
     }
 
 
@@ -228,6 +257,7 @@ def _plain(thing: Any, but: set[str]) -> dict[str, Any]:
 
 
 def _compare(path: str | Path, saved: dict[str, dict[str, Any]], present: dict[str, dict[str, Any]]) -> None:
+    saved = {"team": {}, **saved}  # older files know of none
     for part, settings in present.items():
         for name in [*settings, *sorted(saved[part].keys() - settings.keys())]:
             there, here = saved[part].get(name), json.loads(to_json(settings.get(name)))

@@ -15,7 +15,9 @@ from minigrad.kernels.pace import pacing
 from minigrad.loader import DataLoader
 from minigrad.nn import Module
 from minigrad.optim import Optimizer
+from minigrad.parallel.team import Team
 from minigrad.tape import no_grad
+from minigrad.tensor import Tensor
 
 
 @dataclass
@@ -44,6 +46,7 @@ def train(
     optimizer: Optimizer,
     after_step: Callable[[Any], Any] | None = None,
     position: Position | None = None,
+    team: Team | None = None,
 ) -> float:
     """Train a model for one epoch, or for what is left of it.
 
@@ -54,6 +57,8 @@ def train(
         optimizer: of the model's parameters.
         after_step: called with the model after every optimizer step; `SparsePruner.apply_` re-applies its masks here.
         position: where to begin, by default where `loader` stands. It is moved on at every step, before `after_step`.
+        team: the processes that train together; `loader` is then a `parallel.ShardedLoader`. `fit` also makes sure that
+            all start, and stay, with the same parameters.
 
     Returns:
         The mean loss over the epoch's images, including those that `position` counts already.
@@ -66,25 +71,33 @@ def train(
     epoch, loader.epoch, loader.step = position.epoch, position.epoch, position.step
     # A loss that overflows is reported below, once, in a sentence; NumPy need not warn of it at every step.
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with quiet, fusion(), pacing() as pace, _progress(loader, f"train, epoch {epoch + 1}", position.images) as bar:
+    progress = _progress(
+        loader, f"train, epoch {epoch + 1}", position.images, None if team is None else team.hides_bars
+    )
+    with quiet, fusion(), pacing() as pace, progress as bar:
         for step, (x, targets) in enumerate(loader, position.step):
             optimizer.zero_grad()
-            loss = loss_fn(model(x), targets)
-            value = loss.item()
+            # A process of a team may have no part in a small batch.
+            loss = loss_fn(model(x), targets) if len(targets) else Tensor(0.0, requires_grad=True)
+            value, count = loss.item(), len(targets)
+            if team is not None:
+                value, count = team.mean_loss(value, count)
             if not math.isfinite(value):
                 raise NonFiniteLossError(
                     f"training stopped: the loss is {value} in epoch {epoch + 1}, step {step + 1} of {len(loader)}; "
                     "a smaller learning rate is the usual cure, or the data hold NaN"
                 )
             loss.backward()
+            if team is not None:
+                team.average_(optimizer.params, len(targets) / count, epoch * len(loader) + step)
             optimizer.step()
             position.step = step + 1
-            position.images += len(targets)
-            position.loss_sum += value * len(targets)
+            position.images += count
+            position.loss_sum += value * count
             if after_step is not None:
                 after_step(model)
             pace.step()
-            bar.update(len(targets))
+            bar.update(count)
             if step % 50 == 0:
                 bar.set_postfix(loss=f"{value:.4f}", refresh=False)
     return position.loss_sum / position.images if position.images else math.nan
@@ -126,7 +139,7 @@ def evaluate(model: Module, loader: DataLoader) -> float:
     return 100 * correct / seen
 
 
-def _progress(loader: DataLoader, what: str, done: int = 0) -> "tqdm[Any]":
-    """Return a bar that counts images, shown on terminals only."""
+def _progress(loader: DataLoader, what: str, done: int = 0, hidden: bool | None = None) -> "tqdm[Any]":
+    """Return a bar that counts images, shown on terminals only unless `hidden` says otherwise."""
     count = len(loader.labels)
-    return tqdm(total=count, initial=done, desc=what, unit=" images", unit_scale=True, disable=None, leave=False)
+    return tqdm(total=count, initial=done, desc=what, unit=" images", unit_scale=True, disable=hidden, leave=False)

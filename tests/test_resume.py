@@ -367,7 +367,7 @@ def test_after_epoch_sees_each_epoch_before_it_is_saved(tmp_path):
 def test_checkpoints_are_written_as_often_as_asked(tmp_path, monkeypatch):
     positions = []
 
-    def note(path, model, optimizer, loader, position, schedule):
+    def note(path, model, optimizer, loader, position, schedule, team):
         positions.append((position.epoch, position.step))
 
     monkeypatch.setattr("minigrad.resume.save_training", note)
