@@ -60,6 +60,7 @@ TARGETS = {
     "integer_int8_1": Target("LeNet in integers, image by image", "onnxruntime int8, fastest form", 1.0),
     "binary_64": Target("binary conv layer, 10,000 images, batch 64", "our float32 conv of that layer", 0.25),
     "binary_1000": Target("binary conv layer, 10,000 images, batch 1,000", "our float32 conv of that layer", 0.25),
+    "data_parallel": Target("LeNet, batch 64, two processes of one thread", "one process of two threads", None),
     "import": Target("import minigrad, warm cache", "", 0.7, "s"),
     "compile": Target("all LeNet kernels compiled the first time", "", 30, "s"),
     "first_step": Target("first training step after process start, warm", "", 2, "s"),

@@ -30,6 +30,7 @@ BENCHMARKS = {
         *("integer_int8_1000", "integer_float_1000", "integer_onnx_1000", "integer_plain_1000", "integer_int8_1"),
     ],
     "binary": ["binary_64", "binary_1000"],
+    "data_parallel": ["data_parallel"],
     "startup": ["import", "compile", "first_step", "memory"],
     "scaling": ["scaling_batch", "scaling_pixels", "scaling_channels"],
 }

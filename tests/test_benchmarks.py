@@ -22,6 +22,7 @@ LIMITS = {
     "integer_int8_1000": 0.2, "integer_float_1000": 0.5, "integer_onnx_1000": 0.4, "integer_plain_1000": 1.5,
     "integer_int8_1": 1.0,
     "binary_64": 0.25, "binary_1000": 0.25,
+    "data_parallel": None,
     "import": 0.7, "compile": 30, "first_step": 2, "memory": 900,
     "scaling_batch": None, "scaling_pixels": None, "scaling_channels": None,
 }  # fmt: skip
