@@ -66,13 +66,17 @@ def matmul_transposed(a, b, out):
                 for p in range(columns):
                     out[row, p] += a[k, row] * b[k, p]
     else:
-        for tile in prange((rows + TILE - 1) // TILE):
-            first = min(tile * TILE, rows - TILE)  # the last tile may overlap the one before: it stores the same again
+        whole = rows // TILE
+        for tile in prange(whole):
             places = np.empty((1, TILE), np.int64)
-            for s in range(TILE):
-                places[0, s] = (first + s) * columns
-            terms = (a.shape[0], first, columns, rows)
-            sum_runs(b_flat, 0, sources, terms, a_flat, zeros, out_flat, places, 0, (1, columns, 0, 0))
+            # Rows that are left over at the end make a tile that overlaps the last whole one. It is that one's task too: sums
+            # may grow in `out`, where another thread must not add to them.
+            for first in range(tile * TILE, (tile + 1) * TILE if tile < whole - 1 else rows, TILE):
+                first = min(first, rows - TILE)
+                for s in range(TILE):
+                    places[0, s] = (first + s) * columns
+                terms = (a.shape[0], first, columns, rows)
+                sum_runs(b_flat, 0, sources, terms, a_flat, zeros, out_flat, places, 0, (1, columns, 0, 0))
 
 
 @kernel

@@ -305,3 +305,14 @@ def test_tiles_cover_any_number_of_filters_and_channels(count, rng):
         kernels.conv2d_grad_weight(x, expected, 1, 1, 1, 1, 1, grad_w)
         np.testing.assert_allclose(grad_x, expected - b[:, None, None, None], atol=1e-12)
         np.testing.assert_allclose(grad_w[..., 0, 0], np.einsum("chwn,fhwn->fc", x, expected), rtol=1e-10)
+
+
+@pytest.mark.parametrize("rows", [7, 13, 20])
+def test_no_two_threads_add_to_the_same_rows(rows):
+    """Where rows are left over, the last tile overlaps another, and sums over few columns grow in `out`."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(9, rows)).astype(np.float32), rng.normal(size=(9, 5)).astype(np.float32)
+    expected, out = a.T @ b, np.empty((rows, 5), np.float32)
+    for _ in range(400):  # with two threads and a mistake, every third time or so is wrong
+        kernels.matmul_transposed(a, b, out)
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)

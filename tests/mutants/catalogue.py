@@ -7,8 +7,10 @@ the file (below `minigrad/`, or in `compression/`), a text that occurs in it exa
 from dataclasses import dataclass
 
 from tests.mutants.export import EXPORT
+from tests.mutants.gradients import GRADIENTS
 from tests.mutants.laboratory import LABORATORY
 from tests.mutants.page import PAGE
+from tests.mutants.parallel import PARALLEL
 from tests.mutants.quantization import QUANTIZATION
 
 
@@ -208,7 +210,7 @@ MUTANTS = [
     ),
     *_in(
         "kernels/matmul.py",
-        last_rows_dropped=("prange((rows + TILE - 1) // TILE)", "prange(rows // TILE)"),
+        last_rows_dropped=("if tile < whole - 1 else rows, TILE", ", TILE"),
         row_sum_without_its_last=("for m in range(values.size)", "for m in range(values.size - 1)"),
     ),
     *_in(
@@ -295,7 +297,7 @@ MUTANTS = [
     ),
     *_in(
         "loader.py",
-        every_batch_is_transformed_alike=("[self.seed, epoch, number]", "[self.seed, epoch]"),
+        every_batch_is_transformed_alike=("[self.seed, epoch, number + 1]", "[self.seed, epoch]"),
     ),
     *_in(
         "transforms.py",
@@ -356,7 +358,7 @@ MUTANTS = [
     ),
     *(
         mutant
-        for file, mistakes in (LABORATORY | QUANTIZATION | EXPORT | PAGE).items()
+        for file, mistakes in (LABORATORY | QUANTIZATION | EXPORT | PAGE | GRADIENTS | PARALLEL).items()
         for mutant in _in(file, **mistakes)
     ),
 ]
