@@ -24,7 +24,17 @@ from minigrad.parallel.launch import ending_together, launch, launched, world
 from minigrad.resume import fit
 from minigrad.training import Position, count_correct
 
-from .cli_base import HELD_OUT, Interrupted, Stopped, as_sentence, check_output, load_images
+from .cli_base import (
+    HELD_OUT,
+    INTERRUPTED,
+    STOPPED,
+    WRONG_INPUT,
+    Interrupted,
+    Stopped,
+    as_sentence,
+    check_output,
+    load_images,
+)
 from .demo import Recipe, evaluation_loader
 from .gradients import METHODS, compressor
 from .gradients.exchange import CompressedExchange
@@ -83,8 +93,15 @@ def start_workers(workers: int, out: Path) -> None:
             f"{who} was killed (signal {killer}, {signal.Signals(killer).name}), and the others, which cannot train without "
             f"it, were ended; {how_to_go_on(out)}"
         )
-    if code:  # said by the process that failed
+    if code in (WRONG_INPUT, STOPPED, INTERRUPTED):  # said by the process that failed
         context.exit(code)
+    if (
+        code
+    ):  # another process may meet the failure of MPI that a killed one leaves behind before mpiexec meets the kill
+        raise Stopped(
+            f"the {workers} processes ended with exit code {code}, which is none of theirs: one was killed, or MPI failed; "
+            f"{how_to_go_on(out)}"
+        )
 
 
 def same_command(context: click.Context) -> list[str]:

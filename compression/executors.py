@@ -5,6 +5,7 @@ Each is an `Executor` of Python's `concurrent.futures`, whoever wrote it: there 
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -124,8 +125,19 @@ def _mpi() -> Iterator[Executor]:
             "mpiexec -n 3 python -m mpi4py.futures $(which minigrad) ..., which gives it two workers"
         )
     with MPIPoolExecutor() as executor:
-        executor.threads = threads_each(executor.num_workers)
+        executor.threads = threads_each(executor.num_workers)  # pyright: ignore[reportAttributeAccessIssue]
         yield executor
+
+
+@contextmanager
+def _same_environment() -> Iterator[None]:
+    """Put environment variables back: Dask sets thread counts of its workers in this process too."""
+    before = os.environ.copy()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager
@@ -142,9 +154,10 @@ def _dask(rest: str) -> Iterator[Executor]:
             yield executor
         return
     with (
-        LocalCluster(n_workers=int(rest), threads_per_worker=1, dashboard_address=None) as cluster,
+        _same_environment(),
+        LocalCluster(n_workers=int(rest), threads_per_worker=1, dashboard_address=None) as cluster,  # pyright: ignore[reportArgumentType]
         Client(cluster) as client,
         client.get_executor() as executor,
     ):
-        executor.threads = threads_each(int(rest))
+        executor.threads = threads_each(int(rest))  # pyright: ignore[reportAttributeAccessIssue]
         yield executor

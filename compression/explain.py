@@ -135,7 +135,7 @@ def lime_values(
     explainer = LimeImageExplainer(feature_selection="none", random_state=seed)
     with redirect_stderr(io.StringIO()):  # its progress bar, one for each image, cannot be switched off
         found = explainer.explain_instance(
-            image, lambda rgb: predict(rgb[..., 0]), labels=(label,), top_labels=None, hide_color=0,
+            image, lambda rgb: predict(rgb[..., 0]), labels=(label,), top_labels=None, hide_color=0,  # pyright: ignore[reportArgumentType]
             num_samples=samples, batch_size=250, segmentation_fn=lambda _: parts,
         )  # fmt: skip
     weights = dict(found.local_exp[label])

@@ -161,6 +161,7 @@ def test_workers_run_the_same_command(launches, tmp_path, monkeypatch):
         ),
         ((-15, 15), 1, "mpiexec was killed (signal 15, SIGTERM), and the others"),
         (KeyboardInterrupt(), 130, "interrupted; "),
+        ((143, None), 1, "exit code 143, which is none of theirs: one was killed, or MPI failed; "),
         ((2, None), 2, ""),  # the process that failed has said why
     ],
 )

@@ -77,20 +77,19 @@ def test_a_missing_package_is_named(how, package, monkeypatch):
 @pytest.mark.distributed
 def test_a_temperature_sweep_on_dask_survives_a_killed_worker(small_data, tmp_path):
     """No run is lost, none is there twice, and the results are those of a sweep without executor."""
-    distributed = pytest.importorskip("distributed", reason="needs the extra `distributed`: dask is not installed")
+    pytest.importorskip("distributed", reason="needs the extra `distributed`: dask is not installed")
     here, far = (temperatures(tmp_path / name, small_data) for name in ("here", "far"))
     assert len(here) == 24
     expected, _ = run_jobs(distill_scan.work, here)
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-    victims = []
+    victims, environment = [], os.environ.copy()
 
     def kill():
         while len(list((tmp_path / "far").glob("*.json"))) < 5:
             time.sleep(0.01)
-        victims.append(cluster.workers[0].pid)
+        victims.append(executor._client.cluster.workers[0].pid)
         os.kill(victims[0], signal.SIGKILL)
 
-    with cluster, open_executor(f"dask:{cluster.scheduler_address}") as executor:
+    with open_executor("dask:2") as executor:
         killer = threading.Thread(target=kill)
         killer.start()
         said = []
@@ -99,6 +98,7 @@ def test_a_temperature_sweep_on_dask_survives_a_killed_worker(small_data, tmp_pa
     assert failures == []
     assert [run["results"] for run in runs] == [run["results"] for run in expected]
     assert len(victims) == 1
+    assert os.environ == environment
     assert sum("done in" in line for line in said) == 24
     assert len(list((tmp_path / "far").glob("*.json"))) == 24
 

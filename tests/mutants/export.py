@@ -1,4 +1,4 @@
-"""Mistakes that people make when they write a model as C: file → name → (text, what takes its place).
+"""Mistakes that people make when they write a model as C, as ONNX, or for PyTorch: file → name → (text, what takes its place).
 
 Rows of `catalogue.py`, which says how to add one.
 """
@@ -58,5 +58,21 @@ EXPORT = {
         "c_two_layers_of_one_name": ("while found in taken:", "while False:"),
         "c_keyword_as_a_name": ("or name in KEYWORDS.split()", ""),
         "c_shift_too_large": ("if not -31 <= shift <= 30", "if not -32 <= shift <= 31"),
+    },
+    "compression/export/onnx_float.py": {
+        "onnx_border_on_one_side": ('"pads": padding * 2', '"pads": padding + [0, 0]'),
+        "onnx_mean_without_its_border": ("count_include_pad=1", "count_include_pad=0"),
+        "onnx_weights_not_turned": ("name, transB=1", "name, transB=0"),
+        "onnx_relu6_without_its_limit": ("for value in (0, 6)", "for value in (0, 66)"),
+        "onnx_limit_named_like_a_layer": ('graph.constant(f"limit {value}"', 'graph.constant(f"/{value}"'),
+    },
+    "compression/export/pytorch.py": {
+        "torch_bfloat16_not_decoded": ('if dtype == "BF16" else', 'if dtype == "BF17" else'),
+        "torch_infinity_taken": ("np.count_nonzero(~np.isfinite(found.values))", "np.isnan(found.values).sum()"),
+        "torch_outermost_name_counts": ("range(len(parts), 0, -1)", "range(1, len(parts) + 1)"),
+        "torch_layers_by_their_first_letters": ('name.startswith(f"{theirs}.")', "name.startswith(theirs)"),
+        "torch_two_arrays_of_one_name": ("if count > 1]", "if count > 2]"),
+        "torch_pickles_known_by_their_suffix_alone": (' or content[:2] in (b"PK", b"\\x80\\x02")', ""),
+        "torch_weights_put_into_the_callers_model": ("made = copy.deepcopy(model)", "made = model"),
     },
 }

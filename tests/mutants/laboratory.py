@@ -4,6 +4,14 @@ Rows of `catalogue.py`, which says how to add one.
 """
 
 LABORATORY = {
+    "compression/course.py": {
+        "solutions_handed_out": ("lines[: lines.index(BEGIN)] + stub", "lines[: lines.index(END)] + stub"),
+        "students_notebook_overwritten": ("if not copy_.exists():", "if True:"),
+        "students_copy_paired_with_a_text": ('version["metadata"].pop("jupytext", None)', "pass"),
+        "reset_without_a_backup": ("path.rename(old)", "path.unlink()"),
+        "reset_forgets_other_notebooks": ('if not name.startswith(f"{number}-")}', "if False}"),
+        "attempts_counted_after_passing": ('if known["passed"]:', "if False:"),
+    },
     "compression/pruning/pruner.py": {
         "masked_weights_multiplied": ("np.multiply(bits, mask, out=bits)", "np.multiply(w, mask, out=w)"),
         "pruned_behind_the_callers_back": ("self.apply_(copy.deepcopy(model))", "self.apply_(model)"),
@@ -146,13 +154,59 @@ LABORATORY = {
         "values_of_another_structure": ("if int(self.pattern.data[0]) != self._checksum:", "if False:"),
         "structure_told_by_its_size": ("total = zlib.crc32(getattr(matrix, part).tobytes(), total)", "pass"),
     },
-    "compression/sparse/files.py": {
+    "compression/checksum.py": {
         "checksum_not_compared": ("if digest(arrays, metadata) != expected:", "if False:"),
         "checksum_without_values": ("total.update(array.tobytes())", "pass"),
         "checksum_without_metadata": (
             "hashlib.sha256(to_json(json.loads(to_json(metadata))).encode())",
             "hashlib.sha256()",
         ),
+        "header_without_its_length": ("return 8 + int.from_bytes", "return int.from_bytes"),
+    },
+    "compression/sparse/files.py": {
         "sparse_file_of_another_dtype": ("if matrix.data.dtype != weight.dtype:", "if False:"),
+    },
+    "compression/sweep.py": {
+        "stored_runs_done_again": ("if (run := stored(job)) is not None:  # by", "if run := None:  # by"),
+        "failures_not_tried_again": ("again = tries[job.name] <= retries", "again = False"),
+        "results_from_elsewhere_lost": ("if stored(job) is None:  # it ran", "if False:  # it ran"),
+        "suspects_go_on_together": ("ready = suspects[:1]\n", "ready = suspects[:at_once]\n"),
+        "begun_before_what_it_needs": ("if job.needs not in unfinished", "if job"),
+        "the_dead_ones_forgotten": ("suspects.append(job)", "unfinished.remove(job.name)"),
+    },
+    "compression/executors.py": {
+        "dead_workers_not_replaced": (
+            "            self._pool = self._new()\n            return",
+            "            return",
+        ),
+        "workers_share_no_cores": ("MOST_THREADS // workers", "MOST_THREADS"),
+    },
+    "compression/search/candidates.py": {
+        "lucky_accuracy_taken_for_sure": (
+            "best is not None and best.sure >= wishes.accuracy",
+            "best is not None and best.accuracy >= wishes.accuracy",
+        ),
+        "chosen_beyond_the_budget": ("return self.bytes <= wishes.budget and (", "return ("),
+        "sure_is_two_sided": ("self.images, 2 * CONFIDENCE - 1)", "self.images, CONFIDENCE)"),
+        "frontier_blind_to_time": ("-self.accuracy, self.milliseconds or 0.0)", "-self.accuracy)"),
+    },
+    "compression/search/search.py": {
+        "centroids_kept_though_worse": ("return max((shared, trained), key=", "return max((trained,), key="),
+        "search_regrows_zeros": ("epochs, taught, pruner.apply_)", "epochs, taught)"),
+        "measured_before_it_was_stored": ("count_correct(load_mgz(file),", "count_correct(model,"),
+        "route_of_the_untaught_taught": ("        if taught:", "        if True:"),
+        "last_layer_narrowed": ("list(weighted.items())[:-1]", "list(weighted.items())[:-2]"),
+        "hopeless_routes_followed": ("< accuracy - plan.give_up:", "< -plan.give_up:"),
+    },
+    "compression/search/store.py": {
+        "another_search_taken_for_this": ("if other.get(key) != own[key]:", "if False:"),
+        "record_of_another_file": (" and found.bytes == file.stat().st_size:", ":"),
+    },
+    "compression/search/latency.py": {
+        "slower_form_noted": ("name: min(FORMS, key=", "name: max(FORMS, key="),
+    },
+    "compression/compress_job.py": {
+        "file_of_other_wishes_left": ('(out / "compress.mgz").unlink(missing_ok=True)', "pass"),
+        "test_images_not_believed": ('if accuracy["chosen"] >= wishes.accuracy:', "if True:"),
     },
 }

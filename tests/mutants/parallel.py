@@ -38,6 +38,6 @@ PARALLEL = {
     },
     "compression/gradients/exchange.py": {
         "share_weighed_twice": ("share * size, step)", "share, step)"),
-        "residuals_are_forgotten": ("return self.compressor.state_dict()", "return {}"),
+        "residuals_are_forgotten": ("return {**self.compressor.state_dict(), ", "return {"),
     },
 }  # fmt: skip

@@ -96,6 +96,28 @@ QUANTIZATION = {
         "budget_not_kept": ("if nbytes <= budget and (", "if ("),
         "dearest_choice": ("(predicted, nbytes) < (best.predicted, best.nbytes)", "predicted > best.predicted"),
     },
+    "compression/integer/int8_backward.py": {
+        "int8_gradients_rounded_to_the_nearest": (
+            "round_to_int8(innermost(g), generator())",
+            "round_to_int8(innermost(g))",
+        ),
+        "int8_gradients_drawn_twice": ("if op.seen is None or op.seen[0] is not g:", "if True:"),
+        "int8_gradients_drawn_once_for_all": ("if op.seen is None or op.seen[0] is not g:", "if op.seen is None:"),
+        "int8_scale_of_one_side": ("sums * (a.scale * b.scale)", "sums * a.scale"),
+        "int8_nan_becomes_zero": ("0.0 if largest == 0 else np.nan", "0.0"),
+        "int8_bytes_not_raised": ("return x.view(np.uint8) ^ np.uint8(128)", "return x.view(np.uint8)"),
+        "int8_columns_without_dilation": ("top, left = i * dilation_h, j * dilation_w", "top, left = i, j"),
+        "int8_sums_in_one_part": ("if terms > MOST_TERMS:\n        parts", "if False:\n        parts"),
+    },
+    "compression/integer/backward_kernels.py": {
+        "fraction_dropped": (
+            "(np.int32(np.rint(values[m] * factor)) + np.int32(bits[m])) >> 16",
+            "np.int32(np.rint(values[m] * factor)) >> 16",
+        ),
+        "codes_wrap_at_the_largest": ("min(max(code, -127), 127)", "code"),
+        "sums_not_taken_off": ("total[p] -= 128 *", "total[p] -= 0 *"),
+        "columns_of_later_strides_lost": ("start + ow * stride_w * images : start", "start + ow * images : start"),
+    },
     "compression/integer/arithmetic.py": {
         "high_mul_truncates": ("return (a * b + (1 << 30)) >> 31", "return (a * b) >> 31"),
         "high_mul_wraps": ("return min(high_mul(a, b), INT32_MAX)", "return high_mul(a, b)"),
@@ -131,6 +153,21 @@ QUANTIZATION = {
         ),
         "relu_clamps_at_minus_128": ("(min(max(bound, zero), top)", "(min(max(bound, LOW), top)"),
     },
+    "compression/integer/program.py": {
+        "groups_that_overflow": ("sums[g] + size <= 255", "sums[g] + size <= 512"),
+        "linear_rows_not_filled_up": ("(0, -shape[0] % WHOLE)", "(0, 0 * WHOLE)"),
+    },
+    "compression/integer/kernels.py": {
+        "last_group_left_out": ("for g in range(len(ends) - 1):", "for g in range(len(ends) - 2):"),
+        "tiles_without_bias": ("= d1 = splat(bias)", "= d1 = splat(0 * bias)"),
+        "largest_of_the_first_row": ("for r in range(1, row[col.POOL_H]):", "for r in range(2, row[col.POOL_H]):"),
+    },
+    "compression/integer/packed.py": {
+        "second_window_is_the_first": ("at + places[corner + k + 1]", "at + places[corner + k]"),
+        "odd_window_left_out": ("if area % 2:", "if area == 1:"),
+        "pixels_between_not_shifted": ("_shift_right2(low, 8 * behind)", "_shift_right2(low, 0 * behind)"),
+        "last_pixels_not_shifted": (">> 8 * missing)", ">> 0 * missing)"),
+    },
     "compression/integer/model.py": {
         "scores_of_unlike_units": ("(sums * scale.mantissa + ", "(sums + "),
         "scales_of_neighbours_not_compared": ("if layer.input_zero != zero or", "if False and"),
@@ -151,7 +188,7 @@ QUANTIZATION = {
         "scales_counted_once": ("scales=8 * (layer.weight_scale.mantissa.size + 2)", "scales=24"),
     },
     "compression/integer/files.py": {
-        "integer_checksum_not_compared": ("if digest(arrays, metadata) != expected:", "if False:"),
+        "header_of_an_integer_file_not_counted": ("layer_bytes(), 8, header)", "layer_bytes(), 8, 0)"),
     },
     "compression/binary/layers.py": {
         "binary_weights_not_binary": ("F.binary_sign(self.weight), stride=", "self.weight, stride="),
