@@ -8,13 +8,15 @@ import click
 from . import accuracy_study, bits_study, quantize_job
 from .cli_base import (
     data_option,
-    going_on,
+    executor_option,
     load_images,
     load_lenet,
     make_folder,
     note_if_seen,
     report_option,
+    runs_option,
     study_folders,
+    sweeping,
 )
 from .models import LENET_CHECKPOINT, as_sequential
 from .quantization import stage_outputs
@@ -87,15 +89,15 @@ def observers(checkpoint: Path, layer: str, images: int, out: Path, data: Path |
 @click.command()
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="LeNets: seeds 0, 1, ...")
 @click.option("--quick", is_flag=True, help="A first look: few widths, few images.")
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/bits"), show_default=True,
-              help="Folder for single runs: what is there is not done again.")  # fmt: skip
+@runs_option("bits")
+@executor_option
 @report_option
 @data_option
-def bits(seeds: int, quick: bool, runs: Path, out: Path | None, data: Path | None) -> None:
+def bits(seeds: int, quick: bool, runs: Path, executor: str, out: Path | None, data: Path | None) -> None:
     """Draw accuracy against the bits of a weight: by tensor, channel and group; calibrated, and trained for it."""
     study, (folder, out) = bits_study.QUICK if quick else bits_study.Study(), study_folders(runs, out, quick)
-    with going_on(folder):
-        report = bits_study.run(study, seeds, folder, data and data.resolve(), click.echo)
+    with sweeping(folder, executor) as pool:
+        report = bits_study.run(study, seeds, folder, data and data.resolve(), click.echo, pool)
     click.echo(f"\n{bits_study.as_table(report)}\n")
     click.echo(f"Written to {out}: {', '.join(bits_study.write(out, report | {'quick': quick}))}.")
 
@@ -103,14 +105,14 @@ def bits(seeds: int, quick: bool, runs: Path, out: Path | None, data: Path | Non
 @click.command("quantized-accuracy")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Models: seeds 0, 1, ...")
 @click.option("--quick", is_flag=True, help="A first look: few images, few epochs.")
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/quantized-accuracy"), show_default=True,
-              help="Folder for single runs: what is there is not done again.")  # fmt: skip
+@runs_option("quantized-accuracy")
+@executor_option
 @report_option
 @data_option
-def quantized_accuracy(seeds: int, quick: bool, runs: Path, out: Path | None, data: Path | None) -> None:
+def quantized_accuracy(seeds: int, quick: bool, runs: Path, executor: str, out: Path | None, data: Path | None) -> None:
     """Say what int8, 4-bit weights and a binary LeNet-5 lose on the test images, each beside its float model."""
     folder, out = study_folders(runs, out, quick)
-    with going_on(folder):
-        report = accuracy_study.run(quick, seeds, folder, data and data.resolve(), click.echo)
+    with sweeping(folder, executor) as pool:
+        report = accuracy_study.run(quick, seeds, folder, data and data.resolve(), click.echo, pool)
     click.echo(f"\n{as_table(report)}\n")
     click.echo(f"Written to {out}: {', '.join(accuracy_study.write(out, report))}.")

@@ -1,8 +1,9 @@
-"""Integer-only inference: from the pixel to the logits there is no floating-point number."""
+"""Integer-only inference: from the pixel to the logits there is no floating-point number. And a backward pass in int8."""
 
 from .arithmetic import PROFILES, quantize_multiplier
 from .certificate import Bound
 from .convert import lower, to_integer
+from .int8_backward import to_int8_backward
 from .layers import (
     IntegerAvgPool2d,
     IntegerConv2d,
@@ -32,5 +33,6 @@ __all__ = [
     "TensorInfo",
     "lower",
     "quantize_multiplier",
+    "to_int8_backward",
     "to_integer",
 ]
