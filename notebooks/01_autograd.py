@@ -38,6 +38,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 import minigrad
+from checks import check
 from minigrad import Tensor, nn, ops
 from minigrad import functional as F
 from minigrad.compression.figures import BLUE, GREEN, GREY, ORANGE
@@ -789,91 +790,69 @@ display(figure)
 #
 # ## Exercises
 #
-# Each cell holds a task, an answer between two markers, and checks. Delete the lines between the markers unread, write
-# your own, and run the cell: a check that fails gives a hint.
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
 #
 # **Exercise 1: backward on paper.** $u = a \cdot b + a$ and $L = u^2$, with $a = 2$ and $b = -3$. Compute
 # $\bar u$, $\bar a$ and $\bar b$ by hand.
 
-# %%
-u_bar = a_bar = b_bar = None  # your answer: three numbers
+# %% nbgrader={"grade": false, "grade_id": "01-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# u_bar, a_bar, b_bar = ... three numbers
 ### BEGIN SOLUTION
 u_bar, a_bar, b_bar = -8, 16, -16
 ### END SOLUTION
-assert None not in (u_bar, a_bar, b_bar), "Write your three numbers above."
-assert u_bar != 8, "Mind the sign: u = 2 · (-3) + 2 = -4."
-assert u_bar == -8, f"Expected the slope of u² at u = -4; got {u_bar}. It is 2u."
-assert a_bar != 24, "That is the share through a · b only. a is used once more, in the sum."
-assert a_bar != -8, "That is the share of the sum only. a is used once more, in a · b."
-a, b = Tensor(2.0, requires_grad=True), Tensor(-3.0, requires_grad=True)
-((a * b + a) ** 2).backward()
-assert a_bar == a.grad, f"{a_bar} is not it: add the shares -8 · b and -8 · 1."
-assert b_bar != 2, "The local slope is a = 2; multiply it by what arrives, -8."
-assert b_bar == b.grad, f"{b_bar} is not it: b is used once, in a · b. Its gradient is what arrives times a."
+
+# %% nbgrader={"grade": true, "grade_id": "01-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("01-1", (u_bar, a_bar, b_bar))
 
 # %% [markdown]
 # **Exercise 2: write a VJP.** The op `sigmoid` computes `out` $= 1 / (1 + e^{-x})$. Write the gradient of `x` as an
 # expression in `g` and `out` alone. (Start from $\sigma'(x) = e^{-x} / (1 + e^{-x})^2$.)
 
-# %%
-x, g = Tensor([-2.0, 0.0, 0.5, 3.0], requires_grad=True), np.array([1.0, -2.0, 3.0, 10.0])
-out = F.sigmoid(x).data
-x_bar = None  # your answer: an array, made of g and out
+# %% nbgrader={"grade": false, "grade_id": "01-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+x, g = np.array([-2.0, 0.0, 0.5, 3.0]), np.array([1.0, -2.0, 3.0, 10.0])
+out = 1 / (1 + np.exp(-x))
+# x_bar = ... an array, made of g and out
 ### BEGIN SOLUTION
 x_bar = g * out * (1 - out)
 ### END SOLUTION
-assert x_bar is not None, "Write your expression above."
-assert np.shape(x_bar) == (4,), (
-    f"Expected shape (4,), got {np.shape(x_bar)}: no sum is needed, sigmoid works elementwise."
-)
-assert not np.allclose(x_bar, out * (1 - out)), "That is the local slope. A VJP multiplies it by g."
-assert not np.allclose(x_bar, g * out), "That is the VJP of exp. Write 1 - out as a fraction too, and compare."
-F.sigmoid(x).backward(g)
-wrong = np.flatnonzero(~np.isclose(x_bar, x.grad))
-assert not wrong.size, (
-    f"First wrong index {wrong[0]}: expected {x.grad[wrong[0]]:.4f}, got {x_bar[wrong[0]]:.4f}. "
-    "The slope is out times (1 - out)."
-)
+
+# %% nbgrader={"grade": true, "grade_id": "01-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("01-2", x_bar, x=x, g=g)
 
 # %% [markdown]
 # **Exercise 3: a broadcast factor.** $y = x \cdot s$, where $x$ has the shape `(4, 3)`, and $s$ has the shape `(4, 1)`:
 # one factor for each row. The gradient $g$ arrives at $y$. Write the gradient of $s$ with NumPy.
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "01-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 rng = np.random.default_rng(1)
 x, g = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
-s = Tensor(rng.normal(size=(4, 1)), requires_grad=True)
-s_bar = None  # your answer: an array of shape (4, 1), made of x and g
+# s_bar = ... an array of shape (4, 1), made of x and g
 ### BEGIN SOLUTION
 s_bar = (g * x).sum(axis=1, keepdims=True)
 ### END SOLUTION
-assert s_bar is not None, "Write your expression above."
-assert s_bar.shape != (4, 3), "Each factor was used three times: add its three shares."
-assert s_bar.shape != (3,), "Sum over the axis along which s was stretched: it has size 1 in s."
-assert s_bar.shape == s.shape, f"Expected shape (4, 1), got {s_bar.shape}; keepdims=True keeps the axis."
-assert not np.allclose(s_bar, g.sum(axis=1, keepdims=True)), "The local slope of x · s along s is x. Where is it?"
-(x * s).backward(g)
-wrong = np.argwhere(~np.isclose(s_bar, s.grad))
-assert not wrong.size, f"First wrong row {wrong[0, 0]}: multiply g by x first, then sum over the columns."
+
+# %% nbgrader={"grade": true, "grade_id": "01-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("01-3", s_bar, x=x, g=g)
 
 # %% [markdown]
 # **Exercise 4: a batch in two halves.** The loss of eight rows is their *mean*, `((rows @ w) ** 2).mean()`. Memory is
 # enough for four rows only. Call `backward` twice, once for each half, so that `w.grad` is the gradient of the mean
 # over all eight.
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "01-4-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+rows = np.random.default_rng(2).normal(size=(8, 2))
 w = Tensor([0.5, -1.0], requires_grad=True)
-((rows @ w) ** 2).mean().backward()
-expected, w.grad = w.grad, None
-halves = rows[:4], rows[4:]  # your answer: a loop over the halves that calls backward
+halves = rows[:4], rows[4:]
+# a loop over the halves that calls backward
 ### BEGIN SOLUTION
 for half in halves:
     (((half @ w) ** 2).mean() / 2).backward()
 ### END SOLUTION
-assert w.grad is not None, "Write your loop above."
-assert not np.allclose(w.grad, 2 * expected), "Twice too large: the mean of eight is half the sum of two means of four."
-assert not np.allclose(w.grad, 8 * expected), "That is the gradient of the sum; the mean divides by 8."
-assert np.allclose(w.grad, expected), f"Expected {expected}, got {w.grad}. Do both halves count, and neither twice?"
+
+# %% nbgrader={"grade": true, "grade_id": "01-4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("01-4", w.grad, rows=rows)
 
 # %% [markdown]
 # ## Sources

@@ -23,8 +23,9 @@
 # well under a minute on two cores.
 #
 # **How to read it.** Before each result there is a line that begins with **Predict**. Write your guess down first, then
-# run the cell. In an **exercise** our answer stands between the lines `BEGIN SOLUTION` and `END SOLUTION`. Delete it
-# unread, write your own and run the cell: a check that fails gives a hint.
+# run the cell. In an **exercise** a check stands below the cell for your answer. It says what differs, and hints more with
+# every attempt. (`minigrad course open` writes copies without our answers, which stand between two markers.) Each exercise can
+# be done by itself, once the first cell of the notebook was run.
 
 # %%
 # %matplotlib inline
@@ -37,6 +38,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 import minigrad
+from checks import check
 from minigrad import AnomalyError, GradcheckError, Tensor, gradcheck, nn, ops
 from minigrad import functional as F
 from minigrad.compression.figures import BLUE, GREEN, GREY, ORANGE
@@ -169,19 +171,17 @@ display(figure)
 # steps $\varepsilon$ and $\varepsilon/2$, and combine them so that the $\varepsilon^2$ disappears (Richardson 1911).
 # How many digits does a step of 0.01 then give?
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "02-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 eps = 1e-2
 whole = (F.exp(1 + eps) - F.exp(1 - eps)).item() / (2 * eps)
 half = (F.exp(1 + eps / 2) - F.exp(1 - eps / 2)).item() / eps
-better = None  # your answer: a number, made of whole and half
+# better = ... a number, made of whole and half
 ### BEGIN SOLUTION
 better = (4 * half - whole) / 3
 ### END SOLUTION
-assert better is not None, "Write your combination above."
-print(f"errors: {abs(whole / math.e - 1):.1e}, {abs(half / math.e - 1):.1e}, yours {abs(better / math.e - 1):.1e}")
-assert better not in (whole, half), "Combine the two: better = a · half + b · whole, with a + b = 1."
-assert abs(better / math.e - 1) < 1e-6, "half's error is a quarter of whole's: choose a and b so that they cancel."
-assert abs(better / math.e - 1) < 1e-9, "Nearly: a / 4 + b = 0 and a + b = 1, exactly."
+
+# %% nbgrader={"grade": true, "grade_id": "02-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("02-1", better, whole=whole, half=half)
 
 # %% [markdown]
 # **In short.** Half of the digits for a forward difference, two thirds for a central one. No choice of the step gives
@@ -464,24 +464,19 @@ assert 1e-9 < largest["float32"] < 1e-5, "float32 has seven digits."
 # deviation: `x / x.data.std()`. Look at its table, then write a function of the same values that passes. (`x.var()` is
 # the square of the standard deviation.)
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "02-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 given = (lambda x: x / x.data.std(), [np.array([1.0, 2.0, 4.0])])
 try:
     gradcheck(*given)
 except GradcheckError as error:
     print(error)
-yours = (None, given[1])  # your answer: a lambda in place of None
+# yours = (a lambda in place of given[0], given[1])
 ### BEGIN SOLUTION
 yours = (lambda x: x / x.var() ** 0.5, given[1])
 ### END SOLUTION
-assert yours[0] is not None, "Write your function above."
-values = [function(Tensor(inputs[0])).data for function, inputs in (given, yours)]
-assert np.allclose(*values), f"The values must stay {values[0]}; yours are {values[1]}."
-try:
-    wrong = not gradcheck(*yours)
-except GradcheckError:
-    wrong = True
-assert not wrong, ".data leaves the tape, so no gradient flows through it: use ops on x itself for the deviation too."
+
+# %% nbgrader={"grade": true, "grade_id": "02-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("02-2", yours, given=given)
 
 # %% [markdown]
 # **In short.** `gradcheck(fn, [float64 arrays])` for central differences, `method="complex"` where it works. One line
@@ -646,25 +641,20 @@ assert not passes["max_pool2d of four equals"], "1, 0, 0, 0 against one half eac
 # On a digit the check of `max_pool2d` fails, though the op is right. Change the *picture*, not the op: make `quiet`
 # from `digit` so that no two neighbours tie, and no pixel moves by more than 0.1. (Black is −0.42, white is 2.82.)
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "02-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 image, _ = mnist("test")[0]
 digit = image[None].astype(np.float64)
 try:
     gradcheck(lambda t: F.max_pool2d(t, 2), [digit])
 except GradcheckError as error:
     print("on the digit as it is,", str(error).splitlines()[0])
-quiet = None  # your answer: an array of digit's shape
+# quiet = ... an array of digit's shape
 ### BEGIN SOLUTION
 quiet = digit + np.random.default_rng(0).uniform(0, 0.1, digit.shape)
 ### END SOLUTION
-assert quiet is not None, "Write your picture above."
-corners = np.sort(np.stack([quiet[..., i::2, j::2] for i in (0, 1) for j in (0, 1)]), axis=0)  # of each 2×2 window
-gap = (corners[3] - corners[2]).min()
-print(f"the two largest of a window differ by at least {gap:.1e}")
-assert np.abs(quiet - digit).max() <= 0.1, "Stay close to the digit: no pixel moves by more than 0.1."
-assert gap > 0, "There are ties left: add a number of its own to each pixel."
-assert gap > 2e-6, "Within the step of the check, near is a tie too: spread the numbers wider."
-assert gradcheck(lambda t: F.max_pool2d(t, 2), [quiet]), "Without ties the check of the op should pass."
+
+# %% nbgrader={"grade": true, "grade_id": "02-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("02-3", quiet, digit=digit)
 
 # %% [markdown]
 # **In short.** If a check fails in a few elements only, look for kinks near them before you look for mistakes. And a
@@ -890,19 +880,16 @@ assert sentence.startswith("sqrt, backward"), "Forward was fine; the slope of sq
 # Repair this function: the same values, and a gradient of 0 where $x \le 0$. (The NaN came from a root that was
 # computed though nobody wanted it. Of what could it be computed instead?)
 
-# %%
-x, out = Tensor([4.0, 1.0, 0.0, -1.0], requires_grad=True), None  # your answer: out, a Tensor computed from x
+# %% nbgrader={"grade": false, "grade_id": "02-4-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+x = Tensor([4.0, 1.0, 0.0, -1.0], requires_grad=True)
+# out = ... a Tensor computed from x
 ### BEGIN SOLUTION
 harmless = F.where(x > 0, x, 1.0)
 out = F.where(x > 0, F.sqrt(harmless), 0.0)
 ### END SOLUTION
-assert out is not None, "Write your result above."
-with np.errstate(all="ignore"):
-    out.backward(np.ones(4))
-print("values", out.data, "   gradient", x.grad)
-assert out.data.tolist() == [2, 1, 0, 0], "The values must stay: the root where x > 0, and 0 elsewhere."
-assert np.isfinite(x.grad).all(), "sqrt still sees a 0 or less: give it a harmless number there, by a where of its own."
-assert x.grad.tolist() == [0.25, 0.5, 0, 0], "The slope is 1 / (2 √x) where x > 0, and 0 elsewhere."
+
+# %% nbgrader={"grade": true, "grade_id": "02-4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("02-4", out, x=x)
 
 # %% [markdown]
 # **In short.** Wrap one step in `with minigrad.detect_anomaly():` and read the sentence: the op, forward or backward,

@@ -41,7 +41,8 @@ from matplotlib.patches import Rectangle
 from numpy.lib.stride_tricks import sliding_window_view
 
 import minigrad
-from minigrad import Tensor, kernels, nn
+from checks import check
+from minigrad import Tensor, kernels
 from minigrad import functional as F
 from minigrad.compression.figures import BLUE, GREEN, GREY, ORANGE
 from minigrad.compression.models import LENET_CHECKPOINT, LeNet
@@ -941,86 +942,64 @@ assert bits[False] == bits[True], "One kernel or three ops: the same bits."
 # %% [markdown]
 # ## Exercises
 #
-# Each cell holds a task, an answer between two markers, and checks. Delete the lines between the markers, write your
-# own, and run the cell: a check that fails gives a hint.
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
 #
 # **Exercise 1: a padding that keeps the size.** A 5×5 filter with dilation 2 and stride 1 shall give an output as large
 # as its 28×28 input. Which padding does it need?
 
-# %%
-padding = None  # your answer: a number
+# %% nbgrader={"grade": false, "grade_id": "03-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# padding = ... a number
 ### BEGIN SOLUTION
 padding = 4
 ### END SOLUTION
-assert padding is not None, "Write your padding above."
-width = 28 + 2 * padding - 2 * (5 - 1)
-assert padding != 2, "2 is right without dilation. Spread by 2, the filter covers 2 · (5 - 1) + 1 = 9 pixels, not 5."
-assert width == 28, f"That gives {width}×{width}. Set 28 + 2p - 2 · (5 - 1) equal to 28."
-found = F.conv2d(digit, np.ones((1, 1, 5, 5), np.float32), padding=padding, dilation=2).shape
-assert found == (1, 1, 28, 28), f"conv2d itself says {found}."
+
+# %% nbgrader={"grade": true, "grade_id": "03-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("03-1", padding)
 
 # %% [markdown]
 # **Exercise 2: stamps with stride 2.** A 2×2 filter with *stride 2* on a 4×4 image gives a 2×2 output. Its gradient $g$
 # is below. Write down the 4×4 gradient of the image by hand. (Stamp; the windows do not overlap.)
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "03-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 w = np.array([[1.0, 2.0], [3.0, 4.0]])
 g = np.array([[1.0, 0.0], [0.0, 10.0]])
-by_hand = None  # your answer: an array of shape (4, 4)
+# by_hand = ... an array of shape (4, 4)
 ### BEGIN SOLUTION
 by_hand = np.array([[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 10, 20], [0, 0, 30, 40]])
 ### END SOLUTION
-assert by_hand is not None, "Write your array above."
-pixels = Tensor(np.zeros((1, 1, 4, 4)), requires_grad=True)
-F.conv2d(pixels, w[None, None], stride=2).backward(g[None, None])
-right, by_hand = pixels.grad[0, 0], np.asarray(by_hand)
-assert by_hand.shape == (4, 4), f"The gradient has the image's shape, (4, 4); yours has {by_hand.shape}."
-assert not np.array_equal(by_hand[:2, :2], w[::-1, ::-1]), "A stamp is not flipped: the flip appears when one gathers."
-assert by_hand[2, 2] != 40, "With stride 2 the window of g[1, 1] begins at row 2, column 2."
-wrong = np.argwhere(by_hand != right)
-assert not wrong.size, (
-    f"First wrong place: row, column {wrong[0]}; which output number looked there, with which weight?"
-)
+
+# %% nbgrader={"grade": true, "grade_id": "03-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("03-2", by_hand, w=w, g=g)
 
 # %% [markdown]
 # **Exercise 3: pooling windows that overlap.** Windows may overlap. Max-pooling with a 2×2 window and *stride 1* on the
 # 3×3 image below has four windows, and a gradient of 1 comes into each. Write down the gradient of the image.
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "03-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 image = np.array([[1.0, 2.0, 0.0], [3.0, 3.0, 4.0], [5.0, 6.0, 7.0]])
-by_hand = None  # your answer: an array of shape (3, 3)
+# by_hand = ... an array of shape (3, 3)
 ### BEGIN SOLUTION
 by_hand = np.array([[0, 0, 0], [1, 0, 1], [0, 1, 1]])
 ### END SOLUTION
-assert by_hand is not None, "Write your array above."
-pixels = Tensor(image[None, None], requires_grad=True)
-F.max_pool2d(pixels, 2, stride=1).backward(np.ones((1, 1, 2, 2)))
-right, by_hand = pixels.grad[0, 0], np.asarray(by_hand)
-assert by_hand.shape == (3, 3), f"The gradient has the image's shape, (3, 3); yours has {by_hand.shape}."
-assert by_hand.sum() == 4, f"Four windows pass on 1 each: together 4. Yours is {by_hand.sum():g}."
-assert by_hand[1, 1] == 0, "The window above left holds 1, 2, 3, 3. Of the two equal numbers the first gets everything."
-wrong = np.argwhere(by_hand != right)
-assert not wrong.size, (
-    f"First wrong place: row, column {wrong[0]}. Count the windows in which this pixel is the largest."
-)
+
+# %% nbgrader={"grade": true, "grade_id": "03-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("03-3", by_hand, image=image)
 
 # %% [markdown]
 # **Exercise 4: a depthwise convolution.** A *depthwise* convolution has as many groups as channels. How many MACs has
 # one with 32 channels, 32 filters of 3×3, padding 1 and stride 1, on one image of 14×14? First work out the size of the
 # output.
 
-# %%
-depthwise_macs = None  # your answer: a number
+# %% nbgrader={"grade": false, "grade_id": "03-4-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# depthwise_macs = ... a number
 ### BEGIN SOLUTION
 depthwise_macs = 32 * 14 * 14 * 3 * 3
 ### END SOLUTION
-assert depthwise_macs is not None, "Write your number above."
-assert depthwise_macs != 32 * 14 * 14 * 32 * 3 * 3, (
-    "That is for one group. With 32 groups, each filter sees one channel."
-)
-assert depthwise_macs != 32 * 12 * 12 * 3 * 3, "Padding 1 keeps the size: 14 + 2 - 3 + 1 = 14."
-right = minigrad.summary(nn.Conv2d(32, 32, 3, padding=1, groups=32), (1, 32, 14, 14)).macs
-assert depthwise_macs == right, "F · H' · W' output numbers, each a sum of C/G · 3 · 3 products."
+
+# %% nbgrader={"grade": true, "grade_id": "03-4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("03-4", depthwise_macs)
 
 # %% [markdown]
 # ## Summary

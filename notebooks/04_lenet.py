@@ -27,7 +27,7 @@
 # pruning, is notebook 05.
 #
 # **How to read it.** Before each result there is a line that begins with **Predict**. Write your guess down first, then
-# run the cell. A wrong guess teaches more than a right one.
+# run the cell. A wrong guess teaches more than a right one. At the end there are four exercises.
 
 # %%
 # %matplotlib inline
@@ -40,6 +40,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 import minigrad
+from checks import check
 from minigrad import functional as F
 from minigrad import kernels
 from minigrad.compression.demo import ARTICLE_ACCURACY, Recipe, evaluation_loader, train_loader
@@ -679,7 +680,64 @@ assert len(wrong) == total - correct, "Every image is either right or wrong."
 #
 # The whole run, on the command line: `minigrad train --out lenet.safetensors`, then `minigrad evaluate
 # lenet.safetensors`. Next: notebook 05 removes three quarters of these parameters.
+
+# %% [markdown]
+# ## Exercises
 #
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
+#
+# **Exercise 1: smaller images.** LeNet's layers are kept, but the images have 20×20 pixels. How many features does `fc1` get?
+
+# %% nbgrader={"grade": false, "grade_id": "04-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# features = ... a number
+### BEGIN SOLUTION
+features = 16 * 2 * 2
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "04-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("04-1", features)
+
+# %% [markdown]
+# **Exercise 2: two filters more.** `conv1` gets 8 filters in place of 6. How many parameters more does the network have?
+
+# %% nbgrader={"grade": false, "grade_id": "04-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# more = ... a number
+### BEGIN SOLUTION
+more = 2 * (25 + 1) + 16 * 2 * 25
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "04-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("04-2", more)
+
+# %% [markdown]
+# **Exercise 3: a loss by hand.** The logits of one image are below, and its label is 2. What is the cross-entropy loss?
+
+# %% nbgrader={"grade": false, "grade_id": "04-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+logits = np.array([1.0, 0.0, 3.0, -1.0])
+# loss = ... a number, made of the logits
+### BEGIN SOLUTION
+loss = np.log(np.exp(logits).sum()) - logits[2]
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "04-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("04-3", loss, logits=logits)
+
+# %% [markdown]
+# **Exercise 4: two steps with momentum.** A weight is 1, and its gradient is 2 in both steps. $\eta = 0.1$, and the momentum
+# is 0.9 ($v \leftarrow 0.9\, v + g$, then $w \leftarrow w - \eta\, v$; $v$ begins with 0). What is the weight after each step?
+
+# %% nbgrader={"grade": false, "grade_id": "04-4-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# steps = ... (after the first, after the second)
+### BEGIN SOLUTION
+steps = (1 - 0.1 * 2, 1 - 0.1 * 2 - 0.1 * (0.9 * 2 + 2))
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "04-4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("04-4", steps)
+
+# %% [markdown]
 # ## Sources
 #
 # - The pruning article: "Model compression: pruning after training" (in Chinese: 模型压缩——训练后剪枝),

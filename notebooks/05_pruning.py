@@ -26,7 +26,7 @@
 # article, called *the pruning article* below; where the article is not exact, a box says so.
 #
 # **How to read it.** Before each result there is a line that begins with **Predict**. Write your guess down first, then
-# run the cell.
+# run the cell. At the end there are four exercises.
 
 # %%
 # %matplotlib inline
@@ -39,6 +39,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 import minigrad
+from checks import check
 from minigrad.compression.demo import ARTICLE_ACCURACY, Recipe, evaluation_loader, train_loader
 from minigrad.compression.figures import BLUE, GREEN, GREY, ORANGE, plot_accuracy, plot_weights
 from minigrad.compression.models import LENET_CHECKPOINT, LeNet
@@ -648,7 +649,70 @@ print(f"\nfine-tuning took {seconds:.1f} s")
 #
 # On the command line: `minigrad prune`, `minigrad finetune`, `minigrad evaluate`, or everything at once: `minigrad
 # demo`.
+
+# %% [markdown]
+# ## Exercises
 #
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
+#
+# **Exercise 1: a mask by hand.** Which of these ten weights stay at a sparsity of 0.3? Give the mask: ten times `True` or
+# `False`.
+
+# %% nbgrader={"grade": false, "grade_id": "05-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+w = np.array([0.3, -0.1, 0.25, -0.6, 0.04, 0.5, -0.35, 0.2, -0.05, 0.15])
+# mask = ... a list of ten
+### BEGIN SOLUTION
+mask = [True, False, True, True, False, True, True, True, False, True]
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "05-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("05-1", mask, w=w)
+
+# %% [markdown]
+# **Exercise 2: which sparsity?** LeNet-300-100 has weight matrices of 784 × 300, 300 × 100 and 100 × 10, and 410 biases.
+# 92 %, 91 % and 74 % of the weights are removed. Which share of all *parameters* is 0, and which share of the *weights*?
+
+# %% nbgrader={"grade": false, "grade_id": "05-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# sparsities = ... (of all parameters, of the weights)
+### BEGIN SOLUTION
+zeros, weights = 0.92 * 235_200 + 0.91 * 30_000 + 0.74 * 1_000, 235_200 + 30_000 + 1_000
+sparsities = (zeros / (weights + 410), zeros / weights)
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "05-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("05-2", sparsities)
+
+# %% [markdown]
+# **Exercise 3: when does CSR pay?** Values are float32, and columns take *one byte* each (`fc1` has 256). The starts of the
+# rows are few: leave them out. Above which sparsity is CSR smaller than the dense matrix?
+
+# %% nbgrader={"grade": false, "grade_id": "05-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# sparsity = ... a number between 0 and 1
+### BEGIN SOLUTION
+sparsity = 1 - 4 / 5
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "05-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("05-3", sparsity)
+
+# %% [markdown]
+# **Exercise 4: a step that fills zeros.** Three weights, two of them pruned. One step of gradient descent ($\eta = 0.1$, no
+# momentum) with the gradient below, and then the mask is applied. Give the weights before and after the mask is applied.
+
+# %% nbgrader={"grade": false, "grade_id": "05-4-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+w, mask, gradient = np.array([0.0, 0.8, 0.0]), np.array([False, True, False]), np.array([2.0, -1.0, 0.0])
+# steps = ... an array of shape (2, 3): weights before, weights after the mask
+### BEGIN SOLUTION
+stepped = w - 0.1 * gradient
+steps = np.stack([stepped, np.where(mask, stepped, 0)])
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "05-4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("05-4", steps, w=w, mask=mask, gradient=gradient)
+
+# %% [markdown]
 # ## Sources
 #
 # - The pruning article: "Model compression: pruning after training" (in Chinese: 模型压缩——训练后剪枝),

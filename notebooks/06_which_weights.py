@@ -37,6 +37,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 import minigrad
+from checks import check
 from minigrad import Tensor
 from minigrad import functional as F
 from minigrad.compression.demo import Recipe, evaluation_loader, train_on_
@@ -48,7 +49,6 @@ from minigrad.compression.prune_job import calibration_loader
 from minigrad.compression.pruning import (
     ARTICLE_SPARSITY,
     CRITERIA,
-    SensitivityScan,
     SparsePruner,
     allocate_sparsity,
     choose,
@@ -551,81 +551,62 @@ assert np.mean(learned["ticket"]) > np.mean(learned["dense"]), "The ticket shoul
 # %% [markdown]
 # ## Exercises
 #
-# Each cell holds a task, an answer between two markers, and checks. Delete the lines between the markers, write your
-# own, and run the cell: a check that fails gives a hint.
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
 #
 # **Exercise 1: who goes first?** Three weights, their slopes and their curvatures. Which weight (0, 1 or 2) does each
 # criterion remove first?
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "06-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 w, g, h = np.array([0.5, -2.0, 0.1]), np.array([0.0, 0.01, 0.4]), np.array([0.2, 0.001, 3.0])
-first_to_go = None  # your answer: {"magnitude": ..., "gradient": ..., "taylor": ..., "obd": ...}
+# first_to_go = ... {"magnitude": ..., "gradient": ..., "taylor": ..., "obd": ...}
 ### BEGIN SOLUTION
 first_to_go = {"magnitude": 2, "gradient": 0, "taylor": 0, "obd": 1}
 ### END SOLUTION
-assert first_to_go is not None, "Write your four numbers above."
-assert set(first_to_go) == {"magnitude", "gradient", "taylor", "obd"}, "Give one number for each of the four criteria."
-assert first_to_go["magnitude"] != 1, "-2.0 is the smallest number, but has the largest magnitude."
-assert first_to_go["obd"] != 0, "OBD asks for h · w² / 2: weight 1 is large, but its direction is almost flat."
-right = {"magnitude": abs(w), "gradient": abs(g), "taylor": abs(g * w), "obd": h * w**2 / 2}
-wrong = [name for name, score in right.items() if first_to_go[name] != score.argmin()]
-assert not wrong, f"Not yet: {wrong[0]}. Write its three scores down; the lowest goes."
+
+# %% nbgrader={"grade": true, "grade_id": "06-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("06-1", first_to_go, w=w, g=g, h=h)
 
 # %% [markdown]
 # **Exercise 2: a budget by hand.** Two layers of 100 weights each. Pruned by itself, layer `a` reads 98 % at sparsity 0,
 # 97 % at 0.5 and 90 % at 1; layer `b` reads 98 %, 98 % and 60 %. In between, take the curves as straight. 120 of the 200
 # weights have to go. Which sparsity should each layer get? (What does one more weight cost, in each piece?)
 
-# %%
-by_hand = None  # your answer: {"a": ..., "b": ...}
+# %% nbgrader={"grade": false, "grade_id": "06-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# by_hand = ... {"a": ..., "b": ...}
 ### BEGIN SOLUTION
 by_hand = {"a": 0.7, "b": 0.5}
 ### END SOLUTION
-assert by_hand is not None, "Write your two sparsities above."
-curves = {"a": np.array([98.0, 97, 90]), "b": np.array([98.0, 98, 60])}
-best = allocate_sparsity(SensitivityScan(np.array([0, 0.5, 1]), curves, {"a": 100, "b": 100}, 98.0, 1000), 0.6)
-removed = 100 * (by_hand["a"] + by_hand["b"])
-assert abs(removed - 120) < 0.5, f"That removes {removed:.0f} weights; 120 have to go."
-assert by_hand["b"] >= 0.5, "The first 50 weights of b cost nothing at all. Take them first."
-assert by_hand["b"] <= 0.5, "Beyond 0.5, b costs 38 / 50 of a point for each weight; in a it is at most 7 / 50."
-assert abs(by_hand["a"] - best["a"]) < 1e-9, f"allocate_sparsity says {best}."
+
+# %% nbgrader={"grade": true, "grade_id": "06-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("06-2", by_hand)
 
 # %% [markdown]
 # **Exercise 3: surgery on paper.** 8 of the 16 filters of `conv2` are taken out, and nothing else. How many parameters
 # does LeNet have then? (44,426 before; biases count; which layer *reads* `conv2`'s maps, and how many numbers a map?)
 
-# %%
-parameters_left = None  # your answer: a number
+# %% nbgrader={"grade": false, "grade_id": "06-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# parameters_left = ... a number
 ### BEGIN SOLUTION
 parameters_left = 44_426 - 8 * (6 * 25 + 1) - 120 * 8 * 16
 ### END SOLUTION
-assert parameters_left is not None, "Write your number above."
-assert parameters_left != 43_218, (
-    "The filters and their biases are gone, but fc1 still reads maps that no longer exist."
-)
-assert parameters_left != 42_258, "fc1 reads each map at 4 × 4 places: 16 columns for each map, not one."
-assert parameters_left != 27_866, "A filter that goes takes its bias with it."
-right = sum(p.size for p in shrink(prune_channels(lenet, {"conv2": 0.5})).parameters())
-assert parameters_left == right, (
-    "A filter has 6 · 25 weights and a bias. Each map gives fc1 16 features, read by 120 neurons."
-)
+
+# %% nbgrader={"grade": true, "grade_id": "06-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("06-3", parameters_left)
 
 # %% [markdown]
 # **Exercise 4: rounds of a lottery.** Each round removes 20 % of what is left. After how many rounds is less than 5 % of
 # a layer left?
 
-# %%
-rounds_needed = None  # your answer: a whole number
+# %% nbgrader={"grade": false, "grade_id": "06-4-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# rounds_needed = ... a whole number
 ### BEGIN SOLUTION
 rounds_needed = 14
 ### END SOLUTION
-assert rounds_needed is not None, "Write your number above."
-assert rounds_needed != 5, "20 % of what is *left*, not of what there was: after two rounds 64 % are left, not 60 %."
-left = 0.8**rounds_needed
-assert left < 0.05, f"After {rounds_needed} rounds {100 * left:.1f} % are left."
-assert 0.8 ** (rounds_needed - 1) >= 0.05, "One round less is enough, too."
-last = 1 - lottery_targets(lenet, rounds_needed)[-1]["fc1.weight"]
-assert abs(last - left) < 1e-9, "lottery_targets counts the same way."
+
+# %% nbgrader={"grade": true, "grade_id": "06-4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("06-4", rounds_needed)
 
 # %% [markdown]
 # ## Summary

@@ -39,13 +39,14 @@ import scipy.sparse
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from checks import check
 from minigrad import kernels
 from minigrad.compression.demo import evaluation_loader
 from minigrad.compression.figures import BLUE, GREEN, GREY, ORANGE, plot_atlas
 from minigrad.compression.models import LeNet, trained_lenet
 from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner
-from minigrad.compression.sparse import BitmaskMatrix, CSRMatrix, DeltaMatrix, encode, format_bytes, plan, to_sparse
-from minigrad.compression.sparse.atlas import Grid, as_table, as_words, crossing, measure_atlas
+from minigrad.compression.sparse import BitmaskMatrix, CSRMatrix, DeltaMatrix, format_bytes, plan, to_sparse
+from minigrad.compression.sparse.atlas import Grid, as_table, as_words, measure_atlas
 from minigrad.compression.sparse.files import load_sparse, save_sparse
 from minigrad.datasets import mnist
 from minigrad.kernels.vector import lanes
@@ -538,83 +539,66 @@ assert abs(accuracy["planned"] - accuracy["pruned, dense"]) < 0.05, "Rounding ma
 #
 # ## Exercises
 #
-# Each cell holds a task, an answer between two markers, and checks. Delete the lines between the markers unread, write
-# your own, and run the cell: a check that fails gives a hint.
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
 #
 # **Exercise 1: to CSR.** Write down the three lists of this matrix.
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "07-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 a = np.array([[0.0, 7, 0], [0, 0, 0], [0, 0, 0], [1, 0, 9], [0, 0, 0]])
-indptr = indices = data = None  # your answer: three lists
+# indptr, indices, data = ... three lists
 ### BEGIN SOLUTION
 indptr, indices, data = [0, 1, 1, 1, 3, 3], [1, 0, 2], [7, 1, 9]
 ### END SOLUTION
-assert all(answer is not None for answer in (indptr, indices, data)), "Write your three lists above."
-right = CSRMatrix.from_dense(a)
-assert list(data) == right.data.tolist(), f"data: the non-zeros row by row, {right.data.size} of them; got {data}."
-assert list(indices) != [2, 1, 3], "Columns count from 0."
-assert list(indices) == right.indices.tolist(), f"indices: the column of each number in data; got {indices}."
-assert len(indptr) != 5, "indptr has one number more than there are rows: the last one is the end of the last row."
-assert list(indptr) != [0, 1, 0, 0, 2, 0], "Those are the counts. indptr adds them up."
-assert list(indptr) == right.indptr.tolist(), "indptr: an empty row begins where it ends; got " + str(indptr)
+
+# %% nbgrader={"grade": true, "grade_id": "07-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("07-1", (indptr, indices, data), a=a)
 
 # %% [markdown]
 # **Exercise 2: sums of rows.** Compute the sum of each row of `fc1` from its three arrays, without making it dense.
 # (Careful with rows that have no entries, such as row 7 below.)
 
-# %%
-w = pruned.fc1.weight.data.copy()
+# %% nbgrader={"grade": false, "grade_id": "07-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+lenet = trained_lenet()
+w = SparsePruner(lenet, ARTICLE_SPARSITY).prune(lenet).fc1.weight.data.copy()
 w[7] = 0
 csr = CSRMatrix.from_dense(w)
-sums = None  # your answer: an array of 120 numbers, made of csr.indptr and csr.data
+# sums = ... an array of 120 numbers, made of csr.indptr and csr.data
 ### BEGIN SOLUTION
 sums = np.array([csr.data[start:stop].sum() for start, stop in zip(csr.indptr[:-1], csr.indptr[1:], strict=True)])
 ### END SOLUTION
-assert sums is not None, "Write your array above."
-assert np.shape(sums) == (120,), f"Expected one number a row, (120,), got {np.shape(sums)}."
-assert sums[7] != csr.data[csr.indptr[7]], "Row 7 is empty. np.add.reduceat takes the next row's first number for it."
-right = w.sum(axis=1)
-wrong = np.flatnonzero(~np.isclose(sums, right, atol=1e-4))
-assert not wrong.size, f"First wrong row {wrong[0]}: expected {right[wrong[0]]:.4f}, got {sums[wrong[0]]:.4f}."
+
+# %% nbgrader={"grade": true, "grade_id": "07-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("07-2", sums, csr=csr)
 
 # %% [markdown]
 # **Exercise 3: bytes of a bit mask.** A layer is 300×784, with 8 % of its weights left: 18,816 float32 values. How many
 # bytes does it take as a bit mask with its values? And how many as CSR with int32 columns and row pointers? Which is
 # smaller?
 
-# %%
-mask_bytes = csr_bytes = None  # your answer: two numbers
+# %% nbgrader={"grade": false, "grade_id": "07-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# mask_bytes, csr_bytes = ... two numbers
 ### BEGIN SOLUTION
 mask_bytes, csr_bytes = 300 * 784 // 8 + 4 * 18_816, 4 * 18_816 + 4 * 18_816 + 4 * 301
 ### END SOLUTION
-assert None not in (mask_bytes, csr_bytes), "Write your two numbers above."
-layer = np.zeros(300 * 784, np.float32)
-layer[np.random.default_rng(0).permutation(layer.size)[:18_816]] = 1
-right = {name: encode(layer.reshape(300, 784), name).nbytes for name in ("bitmask", "csr")}
-assert mask_bytes != 300 * 784 + 4 * 18_816, "A bit for each element, not a byte: divide by 8."
-assert mask_bytes != 300 * 784 // 8, "The values are needed too: four bytes each."
-assert mask_bytes == right["bitmask"], (
-    f"Expected 300 · 784 / 8 bytes of mask and 4 · 18,816 of values; got {mask_bytes}."
-)
-assert csr_bytes != 8 * 18_816 + 4 * 300, "indptr has one number more than there are rows."
-assert csr_bytes != 8 * 18_816, "Where do the rows begin? indptr takes 4 · 301 bytes."
-assert csr_bytes == right["csr"], f"Expected 4 + 4 bytes a value, and 4 · 301; got {csr_bytes}."
+
+# %% nbgrader={"grade": true, "grade_id": "07-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("07-3", (mask_bytes, csr_bytes))
 
 # %% [markdown]
 # **Exercise 4: where do they cross?** Somebody measured a dense product at 600 µs and CSR at 900, 750, 450 and 150 µs,
 # for sparsities of 0.5, 0.6, 0.8 and 0.95. From which sparsity on is CSR faster? Draw a straight line between
 # neighbouring points.
 
-# %%
-at = None  # your answer: a number between 0 and 1
+# %% nbgrader={"grade": false, "grade_id": "07-4-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# at = ... a number between 0 and 1
 ### BEGIN SOLUTION
 at = 0.6 + (0.8 - 0.6) * (750 - 600) / (750 - 450)
 ### END SOLUTION
-assert at is not None, "Write your number above."
-right = crossing([0.5, 0.6, 0.8, 0.95], [900 / 600, 750 / 600, 450 / 600, 150 / 600])
-assert at < 1.0001, f"A sparsity is a share, between 0 and 1; got {at}."
-assert 0.6 < at < 0.8, f"At 0.6 CSR is slower (750 µs), at 0.8 it is faster (450 µs); {at} does not lie between."
-assert abs(at - right) < 1e-3, f"600 lies halfway between 750 and 450: so does the sparsity; got {at}."
+
+# %% nbgrader={"grade": true, "grade_id": "07-4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("07-4", at)
 
 # %% [markdown]
 # ## Sources

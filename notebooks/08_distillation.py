@@ -36,6 +36,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 import minigrad
+from checks import check
 from minigrad import DataLoader, Tensor, nn
 from minigrad import functional as F
 from minigrad.compression.distillation import (
@@ -345,7 +346,7 @@ explore_temperature(logits[chosen], held_out.pixels[chosen], labels[chosen])
 
 # %%
 known = teacher_logits(teacher, training.subset(slice(0, 2_000)))
-check = DataLoader(held_out.images, labels, 250)
+held = DataLoader(held_out.images, labels, 250)
 losses = {"alone": DistillationLoss(4, alpha=0.0), "distilled": DistillationLoss(4, alpha=0.9)}
 gaps = {name: [] for name in losses}
 for size, epochs in {250: 60, 700: 30, 2_000: 20}.items():
@@ -360,7 +361,7 @@ for size, epochs in {250: 60, 700: 30, 2_000: 20}.items():
             )  # fmt: skip
             loader = DataLoader(few.images, few.labels, 32, shuffle=True, seed=seed)
             distill(student, known[:size], loader, loss, Adam(student.parameters(), lr=0.003), epochs)
-            accuracy[name].append(minigrad.evaluate(student, check))
+            accuracy[name].append(minigrad.evaluate(student, held))
             gap[name].append(minigrad.evaluate(student, loader) - accuracy[name][-1])
             students[name].append(student)
     for name, values in accuracy.items():
@@ -411,7 +412,7 @@ assert (np.mean(gaps["distilled"], axis=1) < np.mean(gaps["alone"], axis=1)).all
 # often than the student alone?
 
 # %%
-said = {name: analysis.predictions(models[0], check) for name, models in students.items()}
+said = {name: analysis.predictions(models[0], held) for name, models in students.items()}
 said = {"teacher": logits.argmax(axis=1)} | said
 display(plots.plot_confusions({name: analysis.confusion_matrix(labels, predicted) for name, predicted in said.items()}))
 
@@ -460,11 +461,9 @@ for layer in (first, second):
     layer.register_forward_hook(lambda module, inputs, out: F.softmax(out, axis=1))
 loader = DataLoader(few.images, few.labels, 32, shuffle=True)
 distill(as_listed, known, loader, losses["distilled"], Adam(as_listed.parameters(), lr=0.003), epochs=20)
-print(
-    f"softmax between the layers: {minigrad.evaluate(as_listed, check):.1f} %, relu: {accuracy['distilled'][0]:.1f} %"
-)
+print(f"softmax between the layers: {minigrad.evaluate(as_listed, held):.1f} %, relu: {accuracy['distilled'][0]:.1f} %")
 
-assert minigrad.evaluate(as_listed, check) < accuracy["distilled"][0], "Softmax between layers costs accuracy."
+assert minigrad.evaluate(as_listed, held) < accuracy["distilled"][0], "Softmax between layers costs accuracy."
 
 # %% [markdown]
 # **Predict.** What does `distill` do with an optimizer of the teacher's parameters?
@@ -497,68 +496,52 @@ assert same, "The teacher must be the same, to the last bit."
 #
 # ## Exercises
 #
-# Each cell holds a task, an answer between two markers, and checks. Delete the lines between the markers unread, write
-# your own, and run the cell: a check that fails gives a hint.
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
 #
 # **Exercise 1: a temperature.** Two classes are 6 logits apart. At which $T$ has the weaker one a probability of exactly
 # 0.25?
 
-# %%
-answer = None  # your answer: a number, or an expression
+# %% nbgrader={"grade": false, "grade_id": "08-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# temperature = ... a number, or an expression
 ### BEGIN SOLUTION
-answer = 6 / np.log(3)
+temperature = 6 / np.log(3)
 ### END SOLUTION
-assert answer is not None, "Write your number above."
-assert answer > 0, "A temperature is above 0. The odds are 0.75 : 0.25 = 3, and e^(6/T) = 3."
-assert not np.isclose(answer, np.log(3) / 6), "That is 1/T: e^(6/T) = 3 gives 6/T = log 3."
-assert not np.isclose(answer, 6 / np.log(4)), "The odds count, 0.75 to 0.25, not 1 to 0.25."
-weaker = soft_targets([[6.0, 0.0]], answer)[0, 1]
-assert np.isclose(weaker, 0.25), f"Expected 0.25, got {weaker:.4f}. Solve e^(6/T) = 3."
+
+# %% nbgrader={"grade": true, "grade_id": "08-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("08-1", temperature)
 
 # %% [markdown]
 # **Exercise 2: the gradient of the whole loss.** Write the gradient of
 # $L = \alpha T^2\, \mathrm{KL} + (1 - \alpha)\, \mathrm{CE}$ for *one* image with respect to the student's logits, with
 # $p$, $q$ at temperature $T$, $q_1$ at $T = 1$, and the one-hot label $y$.
 
-# %%
-T, alpha, v = 4.0, 0.7, logits[:1].astype(float)
-p, q, q_1 = soft_targets(v, T), soft_targets(half[:1], T), soft_targets(half[:1])
-y = np.eye(10)[labels[:1]]
-gradient = None  # your answer: an array (1, 10), made of T, alpha, p, q, q_1, y
+# %% nbgrader={"grade": false, "grade_id": "08-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+T, alpha, y = 4.0, 0.7, np.eye(10)[[3]]
+v, z = np.random.default_rng(0).normal(0, 3, (2, 1, 10))  # logits of the teacher, of the student
+p, q, q_1 = soft_targets(v, T), soft_targets(z, T), soft_targets(z)
+# gradient = ... an array (1, 10), made of T, alpha, p, q, q_1, y
 ### BEGIN SOLUTION
 gradient = alpha * T * (q - p) + (1 - alpha) * (q_1 - y)
 ### END SOLUTION
-assert gradient is not None, "Write your expression above."
-x = Tensor(half[:1], requires_grad=True)
-DistillationLoss(T, alpha)(x, v, labels[:1]).backward()
-soft_part, hard_part = alpha * T * (q - p), (1 - alpha) * (q_1 - y)
-assert not np.allclose(gradient, soft_part / T**2 + hard_part), "T² is missing: (q - p) / T, times T²."
-assert not np.allclose(gradient, soft_part * T + hard_part), "The 1/T of the gradient is missing: T² / T = T."
-assert not np.allclose(gradient, -x.grad), "The sign: where the student says too much (q > p), the loss rises with z."
-wrong = np.flatnonzero(~np.isclose(gradient, x.grad)[0])
-assert not wrong.size, f"First wrong class {wrong[0]}: expected {x.grad[0, wrong[0]]:.4f}. Both terms, each weighed?"
+
+# %% nbgrader={"grade": true, "grade_id": "08-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("08-2", gradient, T=T, alpha=alpha, v=v, z=z, y=y)
 
 # %% [markdown]
 # **Exercise 3: an ensemble.** Two teachers speak about one image. The ensemble's soft target is the mean of their
 # softened *probabilities*. A friend takes the mean of the *logits* first. Give logits of two teachers, three classes each,
 # for which the friend finds all three classes alike, while the ensemble gives the first class less than 0.01, at $T = 1$.
 
-# %%
-teachers = None  # your answer: np.array of shape (2, 1, 3): teachers, images, classes
+# %% nbgrader={"grade": false, "grade_id": "08-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# teachers = ... np.array of shape (2, 1, 3): teachers, images, classes
 ### BEGIN SOLUTION
 teachers = np.array([[[0.0, 9.0, -9.0]], [[0.0, -9.0, 9.0]]])
 ### END SOLUTION
-assert teachers is not None, "Write your array above."
-assert np.shape(teachers) == (2, 1, 3), f"Expected shape (2, 1, 3), got {np.shape(teachers)}."
-friend, ensemble = soft_targets(np.mean(teachers, axis=0))[0], soft_targets(teachers)[0]
-print("mean of the logits:", friend.round(3), " mean of the probabilities:", ensemble.round(3))
-assert np.allclose(friend, 1 / 3), (
-    "The friend's three are not alike: the two teachers' logits must cancel, class by class."
-)
-assert not np.allclose(ensemble, 1 / 3), "Both teachers are undecided. Let each be sure, of different classes."
-assert ensemble[0] < 0.01, (
-    f"The first class has {ensemble[0]:.3f}: make the teachers surer of the second and the third."
-)
+
+# %% nbgrader={"grade": true, "grade_id": "08-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("08-3", teachers)
 
 # %% [markdown]
 # ## Sources

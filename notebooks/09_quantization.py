@@ -37,6 +37,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from checks import check
 from minigrad import evaluate
 from minigrad.compression.demo import evaluation_loader
 from minigrad.compression.figures import BLUE, GREEN, GREY, ORANGE
@@ -614,66 +615,49 @@ assert flip.margin_before > 0 > flip.margin_after, "A margin below 0: another cl
 #
 # ## Exercises
 #
-# Each cell holds a task, an answer between two markers, and checks. Delete the lines between the markers unread, write
-# your own, and run the cell: a check that fails gives a hint.
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
 #
 # **Exercise 1: scale and zero point.** Activations go from $-0.5$ to $2.05$; $q$ has 8 bits, $-128$ to $127$. Both ends are to
 # be points of the grid. Give $S$ and $Z$.
 
-# %%
-answer = None  # your answer: (S, Z)
+# %% nbgrader={"grade": false, "grade_id": "09-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# scale, zero_point = ... S and Z
 ### BEGIN SOLUTION
-answer = (0.01, -78)
+scale, zero_point = 0.01, -78
 ### END SOLUTION
-assert answer is not None, "Write your two numbers above."
-scale, zero_point = answer
-assert not np.isclose(scale, 2.55 / 256), "256 points have 255 steps between them."
-assert np.isclose(scale, 0.01), f"Expected S = 2.55 / 255 = 0.01, got {scale}: the range, divided by the steps."
-assert zero_point != 50, "50 steps lie below 0, but they begin at -128, not at 0."
-assert zero_point != -178, "The sign: 0 lies 50 steps *above* the lowest point."
-assert zero_point == -78, f"Expected Z = -78, got {zero_point}: what q has r = 0? Start at -128."
-assert activation_params(-0.5, 2.05).zero_point == zero_point, "The package says the same."
+
+# %% nbgrader={"grade": true, "grade_id": "09-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("09-1", (scale, zero_point))
 
 # %% [markdown]
 # **Exercise 2: bytes.** A matrix of 120 × 256 weights, 3 bits each, packed, with a float32 scale for each group of 64 weights
 # of a row. How many bytes, all in all? And how many decibels of SQNR do you expect to gain with one more bit?
 
-# %%
-answer = None  # your answer: (bytes, decibels)
+# %% nbgrader={"grade": false, "grade_id": "09-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# nbytes, decibels = ... two numbers
 ### BEGIN SOLUTION
-answer = (120 * 256 * 3 // 8 + 120 * 256 // 64 * 4, 6.02)
+nbytes, decibels = 120 * 256 * 3 // 8 + 120 * 256 // 64 * 4, 6.02
 ### END SOLUTION
-assert answer is not None, "Write your two numbers above."
-nbytes, decibels = answer
-assert nbytes != 11_520, "These are the integers alone; each group of 64 has a scale of 4 bytes as well."
-assert nbytes != 11_520 + 4 * 120, "That would be one scale a row; a row of 256 has 4 groups."
-assert nbytes != 30_720 + 4 * 480, "Packed, a weight takes 3 bits, not a byte."
-expected = sum(stored_bytes(120 * 256, weight_params(np.ones((120, 256)), bits=3, group=64)).values())
-assert nbytes == expected, f"Expected {expected:,} bytes, got {nbytes:,}: 3/8 byte a weight, 4 bytes a scale."
-assert abs(decibels - 6) < 0.5, f"Got {decibels} dB. Half the step is a quarter of the power: 10 log10(4)."
+
+# %% nbgrader={"grade": true, "grade_id": "09-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("09-2", (nbytes, decibels))
 
 # %% [markdown]
 # **Exercise 3: symmetric, by channel.** Round these weights to 4 bits, $q$ from $-7$ to $7$, $Z = 0$, a scale for each *row* so
 # that its largest weight just fits, and turn them back into real numbers. NumPy only.
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "09-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 rows = np.array([[0.7, -0.3, 0.1], [0.02, 0.014, -0.005], [-3.5, 1.0, 2.2]])
-decoded = None  # your answer: an array of the same shape
+# decoded = ... an array of the same shape
 ### BEGIN SOLUTION
 scale = np.abs(rows).max(axis=1, keepdims=True) / 7
 decoded = scale * np.round(rows / scale)
 ### END SOLUTION
-assert decoded is not None, "Write your expression above."
-assert np.shape(decoded) == rows.shape, f"Expected shape {rows.shape}, got {np.shape(decoded)}."
-one, column, eighth = np.abs(rows).max() / 7, np.abs(rows).max(axis=0) / 7, np.abs(rows).max(axis=1, keepdims=True) / 8
-assert not np.allclose(decoded, one * np.round(rows / one)), "One scale for all: the second row is lost. Use axis=1."
-assert not np.allclose(decoded, column * np.round(rows / column)), "Those are scales by column; a channel is a row."
-assert not np.allclose(decoded, eighth * np.round(rows / eighth)), "From -7 to 7: the largest weight is 7 steps, not 8."
-expected = dequantize(quantize(rows, weight_params(rows, bits=4)), weight_params(rows, bits=4))
-wrong = [tuple(place) for place in np.argwhere(~np.isclose(decoded, expected, atol=1e-6)).tolist()]
-assert not wrong, (
-    f"First wrong place {wrong[0]}: expected {expected[wrong[0]]:.4f}. Round to steps, then times the scale?"
-)
+
+# %% nbgrader={"grade": true, "grade_id": "09-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("09-3", decoded, rows=rows)
 
 # %% [markdown]
 # ## Sources

@@ -41,6 +41,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from numba.core.errors import NumbaPerformanceWarning
 
+from checks import check
 from minigrad import evaluate
 from minigrad.compression.demo import evaluation_loader
 from minigrad.compression.export import to_tflite
@@ -512,63 +513,50 @@ assert size < 4 * 44_426 / 2.5, "A byte a weight, and what requantization needs.
 #
 # ## Exercises
 #
-# Each cell holds a task, an answer between two markers, and checks. Delete the lines between the markers unread, write
-# your own, and run the cell: a check that fails gives a hint.
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
 #
 # **Exercise 1: multiplier and shift.** Write $M = 0.1$ as $Q \cdot 2^{\text{shift} - 31}$ with $2^{30} \le Q < 2^{31}$.
 # Paper, and one product on the computer; `quantize_multiplier` is for checking.
 
-# %%
-answer = None  # your answer: (Q, shift)
+# %% nbgrader={"grade": false, "grade_id": "10-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# answer = ... (Q, shift)
 ### BEGIN SOLUTION
 answer = (round(0.8 * 2**31), -3)
 ### END SOLUTION
-assert answer is not None, "Write your two integers above."
-Q, shift = answer
-assert shift != 3, "The sign: M = 0.8 * 2^shift is smaller than 0.8, so the shift is negative."
-assert shift != -4, "0.1 * 2^4 = 1.6 lies beyond 1: one doubling too many."
-assert round(0.1 * 2**31) != Q, "That Q is below 2^30: three of its bits are wasted. Double first."
-assert isinstance(Q, int), f"Q is {Q!r}: an integer is needed. Round it."
-assert (Q, shift) == quantize_multiplier(0.1), f"Expected {quantize_multiplier(0.1)}, got {answer}: Q is 0.8 * 2^31."
+
+# %% nbgrader={"grade": true, "grade_id": "10-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("10-1", answer)
 
 # %% [markdown]
 # **Exercise 2: requantize.** acc, $Q$, the shift of $M$ and $Z_y$ are in the cell. Which int8 comes out in profile "tflite"?
 # Use integers and shifts only: the doubling high multiply, the rounding shift (ties away from zero), the zero point.
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "10-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 acc, Q, shift, zero = -3_217, 1_374_389_535, -6, -10  # M is 0.01
-answer = None  # your answer: an integer, or an expression
+# answer = ... an integer, or an expression
 ### BEGIN SOLUTION
 h = (acc * Q + 2**30) >> 31
 answer = (h >> 6) + ((h & 63) > 31 + (h < 0)) + zero
 ### END SOLUTION
-assert answer is not None, "Write your expression above."
-assert answer != ((acc * Q) >> 37) + zero, (
-    "That is a bare shift: it floors. Add half before the first, compare the rest."
-)
-assert answer != ((acc * Q + 2**30) >> 31) + zero, "Only the first rounding: the shift of 6 is missing."
-assert answer != arithmetic.requantize(acc, Q, -6, 0), "The zero point is missing: it is added last."
-assert answer != arithmetic.requantize(acc, Q, -6, 0) - zero, (
-    "The zero point is added: r = S (q - Z) gives q = r/S + Z."
-)
-assert answer == -42, f"Expected -42, got {answer}: -32.17 is rounded to -32, and -10 is added."
+
+# %% nbgrader={"grade": true, "grade_id": "10-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("10-2", answer, acc=acc, Q=Q, shift=shift, zero=zero)
 
 # %% [markdown]
 # **Exercise 3: fold the zero point.** A channel has the weights, the bias and the input zero point below. Give $b'$, so that
 # $\sum q_w q_x + b'$ equals $\sum q_w (q_x - Z_x) + q_b$ for every input.
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "10-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 weights, bias, zero = np.array([100, 90, -3, 77, 127], np.int8), 412, -128
-answer = None  # your answer: an integer, or an expression
+# answer = ... an integer, or an expression
 ### BEGIN SOLUTION
 answer = bias - zero * int(weights.sum(dtype=np.int64))
 ### END SOLUTION
-assert answer is not None, "Write your expression above."
-total, wrapped = int(weights.sum(dtype=np.int64)), int(weights.sum(dtype=np.int8))
-assert answer != bias + zero * total, "The sign: q_x - Z_x, so Z_x times the sum is taken away."
-assert answer not in (bias - zero * wrapped, bias + zero * wrapped), "Summed in int8, that wraps around: use int64."
-assert answer != -zero * total, "And the bias?"
-assert answer == bias - zero * total, f"Expected {bias - zero * total}, got {answer}: take Z_x out of the sum."
+
+# %% nbgrader={"grade": true, "grade_id": "10-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("10-3", answer, weights=weights, bias=bias, zero=zero)
 
 # %% [markdown]
 # ## Sources

@@ -35,6 +35,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 import minigrad
+from checks import check
 from minigrad import DataLoader, Tensor, evaluate
 from minigrad import functional as F
 from minigrad.compression.demo import evaluation_loader
@@ -481,73 +482,54 @@ for name in ("4, learned", "2, learned", "1, trained"):
 #
 # ## Exercises
 #
-# Each cell holds a task, an answer between two markers, and checks. Delete the lines between the markers unread, write
-# your own, and run the cell: a check that fails gives a hint.
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
+# first cell of the notebook was run.
 #
 # **Exercise 1: the gradient on paper.** $S = 0.25$, $q$ from $-2$ to $1$, and $L = \sum_i g_i\,\hat x_i$ with the $g$ below.
 # Give the straight-through gradient of $L$ with respect to each $x_i$. (Mind what *rounds* to a point inside.)
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "11-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 values, g = np.array([-0.7, -0.55, 0.1, 0.3, 0.36, 0.5]), np.array([2.0, 3.0, -1.0, 4.0, 5.0, 6.0])
-gradient = None  # your answer: six numbers
+# gradient = ... six numbers
 ### BEGIN SOLUTION
 gradient = [0.0, 3.0, -1.0, 4.0, 5.0, 0.0]
 ### END SOLUTION
-assert gradient is not None, "Write your six numbers above."
-assert np.shape(gradient) == (6,), f"Expected six numbers, got shape {np.shape(gradient)}."
-assert np.any(gradient), "That is the true gradient of rounding: 0. Pretend that nothing was rounded."
-assert not np.allclose(gradient, g), "Clipped numbers get none: -0.7 / 0.25 = -2.8 rounds to -3, below -2."
-assert not np.allclose(np.array(gradient)[[1, 3, 4]], 0), "-2.2, 1.2 and 1.44 round to -2 and 1: inside."
-x = Tensor(values, requires_grad=True)
-(F.fake_quantize(x, 0.25, 0, -2, 1) * g).sum().backward()
-wrong = np.flatnonzero(~np.isclose(gradient, x.grad))
-assert not wrong.size, f"First wrong place {wrong[0]}: expected {x.grad[wrong[0]]}, got {gradient[wrong[0]]}."
+
+# %% nbgrader={"grade": true, "grade_id": "11-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("11-1", gradient, values=values, g=g)
 
 # %% [markdown]
 # **Exercise 2: which way does the step go?** Four weights share $S = 0.5$, with $q$ from $-1$ to $1$. Give
 # $\frac{\partial}{\partial S} \sum_i \frac12 (\hat w_i - w_i)^2$, the gradient of the squared error (the factor
 # $1/\sqrt{n\, q_\text{high}}$ left out). Is $S$ too large or too small?
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "11-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 weights = np.array([0.1, -0.4, 1.3, 0.9])
-answer = None  # your answer: (the gradient, "too large" or "too small")
+# answer = ... (the gradient, "too large" or "too small")
 ### BEGIN SOLUTION
 v = weights / 0.5
 q = np.clip(np.round(v), -1, 1)
 by_scale = np.where(np.abs(np.round(v)) <= 1, q - v, q)
 answer = (np.sum((0.5 * q - weights) * by_scale), "too small")
 ### END SOLUTION
-assert answer is not None, "Write your two answers above."
-slope, verdict = answer
-S, w = Tensor(0.5, requires_grad=True), Tensor(weights)
-((F.fake_quantize(w, S, 0, -1, 1) - w) ** 2).sum().backward()
-only_limits = np.sum(
-    (np.clip(np.round(weights / 0.5), -1, 1) * 0.5 - weights) * np.clip(np.round(weights / 0.5), -1, 1)
-)
-assert not np.isclose(slope, S.grad), "The factor 1/2 is missing: the derivative of the square brings a 2."
-assert not np.isclose(slope, only_limits), "Inside the range the derivative by S is round(v) - v, not round(v)."
-assert not np.isclose(slope, -S.grad / 2), "The sign: (rounded - w) times the derivative of the rounded weight."
-assert np.isclose(slope, S.grad / 2), (
-    f"Expected {S.grad / 2:.3f}, got {slope:.3f}. v = {weights / 0.5}: two are clipped."
-)
-assert verdict == "too small", "The gradient is negative, and one walks against it: S grows."
+
+# %% nbgrader={"grade": true, "grade_id": "11-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("11-2", answer, weights=weights)
 
 # %% [markdown]
 # **Exercise 3: count bits.** Two vectors of 10 signs are packed into words of 16 bits; the six bits left over are 0 in both.
 # Give their dot product, from the words alone.
 
-# %%
+# %% nbgrader={"grade": false, "grade_id": "11-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 a, b = 0b0000001011001101, 0b0000001111101100
-answer = None  # your answer: an integer, or an expression
+# answer = ... an integer, or an expression
 ### BEGIN SOLUTION
 answer = 10 - 2 * (a ^ b).bit_count()
 ### END SOLUTION
-assert answer is not None, "Write your expression above."
-assert answer != 16 - 2 * (a ^ b).bit_count(), "K is the number of signs, 10, not of bits: those left over agree."
-assert answer != (a & b).bit_count(), "That counts pairs of +1 alone; two -1 make +1 as well."
-assert answer != (a ^ b).bit_count(), "That is how many differ: each of them counts -1, each other one +1."
-signs_a, signs_b = (np.array([1 if word >> i & 1 else -1 for i in range(10)]) for word in (a, b))
-assert answer == signs_a @ signs_b, f"Expected {signs_a @ signs_b}, got {answer}: K - 2 * popcount(a xor b)."
+
+# %% nbgrader={"grade": true, "grade_id": "11-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("11-3", answer, a=a, b=b)
 
 # %% [markdown]
 # ## Sources

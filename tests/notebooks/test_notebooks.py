@@ -10,6 +10,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 TIMEOUT = 120  # seconds a cell; a whole notebook takes well under a minute
 MOST_LINES = 25  # of a code cell
+MOST_COLUMNS = 128
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -38,13 +39,36 @@ def test_notebook_is_committed_clean(path):
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert code, f"{path.name} has no code"
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code), "clear the outputs"
-    assert all(cell["metadata"] == {} for cell in cells), "clear the cells' metadata"
+    assert all(set(cell["metadata"]) <= {"nbgrader"} for cell in cells), "clear the cells' metadata"
     assert len({cell["id"] for cell in cells}) == len(cells), "cell ids repeat"
 
     metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
     assert set(metadata) == {"jupytext", "kernelspec"}, "only the pairing and the kernel are kept"
     assert metadata["kernelspec"]["name"] == "python3"
     assert metadata["jupytext"]["formats"] == "ipynb,py:percent"
+
+
+@each_notebook
+def test_an_exercise_is_an_answer_and_its_check_as_nbgrader_knows_them(path):
+    cells = cells_of(path)
+    for i, cell in enumerate(cells):
+        source, marked = "".join(cell["source"]), cell["metadata"].get("nbgrader")
+        assert ("### BEGIN SOLUTION" in source) == bool(marked and marked["solution"]), f"{source[:60]}: its metadata?"
+        assert source.startswith("check(") == bool(marked and marked["grade"]), f"{source[:60]}: its metadata?"
+        if source.startswith("check("):
+            name = ast.literal_eval(source.split(",")[0].removeprefix("check("))
+            common = {"schema_version": 3, "task": False}
+            check = {"grade": True, "grade_id": name, "locked": True, "points": 1, "solution": False}
+            answer = {"grade": False, "grade_id": f"{name}-answer", "locked": False, "solution": True}
+            assert marked == check | common
+            assert cells[i - 1]["metadata"] == {"nbgrader": answer | common}, "the answer stands above its check"
+            assert len(source.splitlines()) == 1
+
+
+@each_notebook
+def test_lines_of_the_text_are_not_too_long(path):
+    lines = path.with_suffix(".py").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > MOST_COLUMNS and not line.startswith("# %% nbgrader=")] == []
 
 
 @each_notebook
@@ -79,12 +103,13 @@ def test_notebook_equals_its_paired_text(path):
 
 
 @each_notebook
-def test_notebook_runs_from_a_clean_kernel(path, pytestconfig):
+def test_notebook_runs_from_a_clean_kernel(path, pytestconfig, tmp_path, monkeypatch):
     if not pytestconfig.getoption("--notebooks"):
         pytest.skip("runs with --notebooks (make test-notebooks)")
     import nbclient  # of the extra `notebooks`: without it, whoever asked for this run sees an error
     import nbformat
 
+    monkeypatch.setenv("MINIGRAD_PROGRESS", str(tmp_path / "progress.json"))  # not the checkout's own
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
