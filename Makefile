@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint course test-notebooks try-explorer try-playground parity conformance c-export bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
+.PHONY: demo test lint course test-notebooks try-explorer try-playground parity test-distributed kill-ranks conformance c-export bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
 
 demo: $(VENV)/.core ## train, prune and fine-tune LeNet on MNIST; writes runs/demo
 	$(BIN)/minigrad demo
@@ -18,8 +18,8 @@ lint: $(VENV)/.test ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/python tools/typecheck.py
 
-course: $(VENV)/.notebooks ## install Jupyter and open the notebooks
-	$(BIN)/jupyter lab notebooks/01_autograd.ipynb
+course: $(VENV)/.notebooks ## install Jupyter, write your copies of the notebooks to my-course, open the first; OPEN=--no-browser shows no browser
+	$(BIN)/minigrad course open 00 $(OPEN)
 
 test-notebooks: $(VENV)/.notebooks $(VENV)/.test ## run every notebook from a clean kernel
 	$(BIN)/python -m pytest -q tests/notebooks --notebooks
@@ -32,6 +32,12 @@ try-playground: $(VENV)/.browser ## draw on the playground page and feed it 1,00
 
 parity: $(VENV)/.parity ## compare with PyTorch; integer models with TensorFlow Lite Micro, LiteRT and onnxruntime
 	$(BIN)/python -m pytest -q -m parity
+
+test-distributed: $(VENV)/.test $(VENV)/.distributed ## the tests that start several processes, by MPI and Dask
+	$(BIN)/python -m pytest -q -m distributed
+
+kill-ranks: $(VENV)/.distributed ## kill one process of a data-parallel training, 10 times, and compare what comes of it
+	$(BIN)/python -m tools.kill_ranks --points 10
 
 conformance: $(VENV)/.parity ## integer models in other runtimes, on all test images; prints the tables and writes docs/conformance.md
 	$(BIN)/python -m tools.conformance
@@ -54,6 +60,9 @@ kill-and-resume: $(VENV)/.core ## kill a training run 20 times and compare its e
 
 hammer-threads: $(VENV)/.core ## four Python threads infer at once, on every threading layer, for 30 s each
 	$(BIN)/python tools/hammer_threads.py
+
+slow-link: $(VENV)/.distributed ## train over a slowed network of namespaces, and compare with the prediction (needs root; a minute)
+	$(BIN)/python -m tools.slow_link
 
 coverage: $(VENV)/.test ## lines of minigrad/ that the suite runs, kernels as Python among them (about 3 minutes)
 	NUMBA_CACHE_DIR=$$(mktemp -d) $(BIN)/python -m pytest -q --cov=minigrad --cov-report=term-missing:skip-covered \
@@ -81,7 +90,7 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 	$(PIP) install -q -e .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.notebooks $(VENV)/.browser: $(VENV)/.%: pyproject.toml | $(BIN)/python
+$(VENV)/.test $(VENV)/.notebooks $(VENV)/.browser $(VENV)/.distributed: $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(PIP) install -q -e '.[$*]'
 	@touch $@ $(VENV)/.core
 

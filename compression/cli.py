@@ -21,18 +21,26 @@ from .cli_base import (
     checkpoint_argument,
     data_option,
     epochs_done,
+    executor_option,
     load_images,
     load_lenet,
     make_folder,
     note_if_seen,
     out_option,
     saving,
+    sweeping,
     training_options,
 )
 from .cli_coding import inspect, pack
+from .cli_compress import compress
+from .cli_course import course
 from .cli_distill import distill, scan_distillation, soft_targets
+from .cli_explain import explain
 from .cli_export import export
+from .cli_gradients import gradients, int8_backward, scaling
+from .cli_import import import_command
 from .cli_integer import describe_bytes, to_integer
+from .cli_parallel import parallel_options
 from .cli_playground import playground
 from .cli_pruning import blame, criteria, prune
 from .cli_quantize import bits, observers, quantize, quantized_accuracy
@@ -46,6 +54,7 @@ from .pruning import SparsePruner, finetune, model_sparsity
 from .quantization import FloatWrapper
 from .report import as_report, table, wilson_interval, with_means, write_report
 from .sparse import weight_bytes
+from .sweep import Job, run_all
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -61,7 +70,8 @@ def main(threads: int | None, traceback: bool) -> None:
 for command in (
     *(prune, blame, criteria, repro, shrink_command, scan, structure, sparsify, atlas),
     *(distill, scan_distillation, soft_targets, quantize, observers, bits, quantized_accuracy, to_integer),
-    *(pack, inspect, export, playground),
+    *(pack, inspect, compress, import_command, export, playground, explain),
+    *(gradients, scaling, int8_backward, course),
 ):
     main.add_command(command)
 
@@ -72,34 +82,51 @@ for command in (
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Folder to write."
 )
+@executor_option
 @data_option
-def demo(out: Path, data: Path | None, seeds: int | None, **settings: Any) -> None:
+def demo(out: Path, data: Path | None, seeds: int | None, executor: str, **settings: Any) -> None:
     """The whole story: train, prune, measure, fine-tune; a table, a report, figures."""
-    if seeds and click.get_current_context().get_parameter_source("seed") is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--seed and --seeds exclude each other: --seeds N runs seeds 0 to N - 1")
-    training, test = mnist("train", data), mnist("test", data)
-    reports = []
-    with saving() as saver:
-        for seed in range(seeds) if seeds else [settings["seed"]]:
-            folder = make_folder(out / f"seed-{seed}" if seeds else out)
-
-            def save(name: str, model: Module, folder: Path = folder, **metadata: Any) -> None:
-                saver(folder / f"{name}.safetensors", model, **metadata)
-
-            recipe = main_job.Recipe(**settings | {"seed": seed})
-            result = main_job.run(recipe, training, test, save, click.echo)
-            reports.append(as_report(seed, result.stages))
-            click.echo(f"\nseed {seed}\n{table(result.stages)}\n")
-            click.echo(_reckoning(result))
-            write_report(folder / "report.json", reports[-1])
-            main_job.save_figures(folder, result, training)
+    asked = click.get_current_context().get_parameter_source
     if seeds:
-        summary = with_means(reports)
-        write_report(out / "report.json", summary)
-        click.echo(f"\nmeans of {seeds} seeds, with 95 % t-intervals")
-        for stage, mean in summary["means"].items():
-            click.echo(f"{stage:<12}{mean['accuracy']:.2f} %  ({mean['interval'][0]:.2f} - {mean['interval'][1]:.2f})")
+        if asked("seed") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--seed and --seeds exclude each other: --seeds N runs seeds 0 to N - 1")
+        _demo_of_seeds(out, data, seeds, executor, settings)
+        return
+    if asked("executor") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--executor has no effect on a single run: add --seeds")
+    training, test = mnist("train", data), mnist("test", data)
+    make_folder(out)
+    with saving() as saver:
+
+        def save(name: str, model: Module, **metadata: Any) -> None:
+            saver(out / f"{name}.safetensors", model, **metadata)
+
+        recipe = main_job.Recipe(**settings)
+        result = main_job.run(recipe, training, test, save, click.echo)
+        click.echo(f"\nseed {recipe.seed}\n{table(result.stages)}\n")
+        click.echo(_reckoning(result))
+        write_report(out / "report.json", as_report(recipe.seed, result.stages))
+        main_job.save_figures(out, result, training)
     click.echo(f"\nWritten to {out}: checkpoints, report.json, figures (digits, weights, accuracy).")
+
+
+def _demo_of_seeds(out: Path, data: Path | None, seeds: int, executor: str, settings: dict[str, Any]) -> None:
+    """Run the main job for seeds 0, 1, ..., those that are not there yet, and report the means."""
+    recipes = [main_job.Recipe(**settings | {"seed": seed}) for seed in range(seeds)]
+    jobs = [Job("demo", recipe.seed, recipe, make_folder(out), data and data.resolve()) for recipe in recipes]
+    for job in jobs:
+        if not (out / f"seed-{job.seed}" / "report.json").exists():
+            job.file.unlink(missing_ok=True)
+    with sweeping(out, executor) as pool:
+        found = [run["results"] for run in run_all(main_job.work, jobs, click.echo, pool)]
+    for report in found:
+        click.echo(f"\nseed {report['seed']}\n{report.pop('table')}")
+    summary = with_means(found)
+    write_report(out / "report.json", summary)
+    click.echo(f"\nmeans of {seeds} seeds, with 95 % t-intervals")
+    for stage, mean in summary["means"].items():
+        click.echo(f"{stage:<12}{mean['accuracy']:.2f} %  ({mean['interval'][0]:.2f} - {mean['interval'][1]:.2f})")
+    click.echo(f"\nWritten to {out}: report.json; in a folder for each seed checkpoints, report.json, figures.")
 
 
 def _reckoning(result: main_job.Run) -> str:
@@ -117,6 +144,7 @@ def _reckoning(result: main_job.Run) -> str:
 @main.command()
 @training_options
 @click.option("--hold-out", is_flag=True, help="Train on 55,000 images and evaluate on the 5,000 held out.")
+@parallel_options
 @out_option
 @data_option
 def train(out: Path, data: Path | None, hold_out: bool, **settings: Any) -> None:

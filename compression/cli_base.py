@@ -1,7 +1,8 @@
 """What all commands share: errors as sentences, options, checkpoints in and out."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from minigrad.datasets import ImageDataset, mnist, split_validation
 from minigrad.nn import Module
 
 from .demo import Recipe
-from .models import LENET_CHECKPOINT, LeNet, lenet_widths
+from .executors import FORMS, check_executor, open_executor
+from .models import LENET_CHECKPOINT, CaffeLeNet, LeNet, LeNet300100, lenet_widths
 
 WRONG_INPUT, STOPPED, INTERRUPTED = 2, 1, 130
 """Exit codes: a file or argument is wrong; training could not go on; Ctrl-C."""
 
+
+NETWORKS: dict[str, type[Module]] = {"LeNet": LeNet, "LeNet300100": LeNet300100, "CaffeLeNet": CaffeLeNet}
+"""Networks by the name that a checkpoint has for them."""
 
 HELD_OUT = "held_out"
 """Metadata of a checkpoint that has not seen the held-out images."""
@@ -45,6 +50,17 @@ class Interrupted(Sentence):
     exit_code = INTERRUPTED
 
 
+def as_sentence(error: BaseException) -> click.ClickException | None:
+    """Return an expected error as a sentence with its exit code, None for one that nobody expected."""
+    if isinstance(error, click.ClickException):
+        return error
+    if isinstance(error, minigrad.NonFiniteLossError):
+        return Stopped(str(error))
+    if isinstance(error, KeyError):  # str() of a KeyError is quoted
+        return Sentence(str(error.args[0]))
+    return Sentence(str(error)) if isinstance(error, OSError | ValueError) else None
+
+
 class Commands(click.Group):
     """Commands whose expected errors end in one sentence and an exit code instead of a traceback."""
 
@@ -54,12 +70,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         try:
             return super().invoke(ctx)
-        except minigrad.NonFiniteLossError as error:
-            raise Stopped(str(error)) from None
-        except KeyError as error:  # str() of a KeyError is quoted
-            raise Sentence(str(error.args[0])) from None
-        except (OSError, ValueError) as error:
-            raise Sentence(str(error)) from None
+        except (minigrad.NonFiniteLossError, KeyError, OSError, ValueError) as error:
+            raise as_sentence(error) or error from None
 
 
 class Saver:
@@ -110,6 +122,32 @@ def load_lenet(path: Path | None) -> tuple[LeNet, dict[str, Any]]:
     return model, load_checkpoint(path, model)
 
 
+def load_network(path: Path | None) -> tuple[Module, dict[str, Any]]:
+    """Return the model of a checkpoint, whichever of `NETWORKS` it says it is, and its metadata; LeNet if it says nothing."""
+    network = LeNet if path is None else NETWORKS.get(str(read_checkpoint(path)[1].get("architecture")), LeNet)
+    if path is None or network is LeNet:
+        return load_lenet(path)
+    model = network()
+    return model, load_checkpoint(path, model)
+
+
+def account(parts: Mapping[str, int], *paths: Path) -> str:
+    """Say what the bytes of files just written are for, and that they add up to the files.
+
+    Args:
+        parts: what for → bytes.
+        paths: the files; the sentence says that they are in their folder if there are several.
+
+    Raises:
+        RuntimeError: the files have another size.
+    """
+    total, found = sum(parts.values()), sum(path.stat().st_size for path in paths)
+    if total != found:
+        raise RuntimeError(f"{paths[0]} should have {total:,} bytes, and has {found:,}")
+    where = paths[0] if len(paths) == 1 else paths[0].parent
+    return f"{', '.join(f'{what} {n:,} B' for what, n in parts.items())}: {total:,} B. Written to {where}."
+
+
 def epochs_done(metadata: dict[str, Any]) -> int:
     """Return how many epochs a checkpoint says that it was trained."""
     epoch = metadata.get("epoch", 0)
@@ -121,10 +159,26 @@ data_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder with the four gzipped IDX files (default: MNIST, from the checkout, the cache or the web).",
 )
+
+
+def runs_option(study: str) -> Callable[..., Any]:
+    """Return --runs of a study of many runs: see `study_folders`."""
+    return click.option(
+        "--runs", type=click.Path(path_type=Path), default=Path("runs") / study, show_default=True,
+        help="Folder for single runs: what is there is not done again.",
+    )  # fmt: skip
+
+
 report_option = click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the report (default: results; with --quick runs/quick)."
 )
 """--out of studies that have a --quick form: see `study_folders`."""
+
+executor_option = click.option(
+    "--executor", default="serial", show_default=True, callback=lambda ctx, option, value: check_executor(value),
+    help=f"Where the runs happen: {FORMS}. The results are the same.",
+)  # fmt: skip
+"""--executor of studies of many independent runs: see `executors`."""
 
 out_option = click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to write.")
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
@@ -168,11 +222,12 @@ def study_folders(runs: Path, out: Path | None, quick: bool) -> tuple[Path, Path
 
 
 @contextmanager
-def going_on(folder: Path) -> Iterator[None]:
-    """Say in a sentence how to go on after Ctrl-C, or after a run that failed."""
+def sweeping(folder: Path, how: str) -> Iterator[Executor | None]:
+    """Open the executor of a sweep, see `open_executor`; say how to go on after Ctrl-C, or after a run that failed."""
     advice = f"finished runs are in {folder}, and the same command goes on from there"
     try:
-        yield
+        with open_executor(how) as executor:
+            yield executor
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {advice}") from None
     except RuntimeError as error:
