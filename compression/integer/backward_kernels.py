@@ -12,6 +12,7 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, inlined, kernel
+from minigrad.kernels.tiles import store4
 from minigrad.kernels.vector import lanes, load, splat, store
 
 from .vnni import dot4
@@ -78,16 +79,6 @@ def _load4(x, at):
     return load(x, at), load(x, at + width), load(x, at + 2 * width), load(x, at + 3 * width)
 
 
-@helper
-def _store4(x, at, c):
-    width = lanes(x)
-    c0, c1, c2, c3 = c
-    store(x, at, c0)
-    store(x, at + width, c1)
-    store(x, at + 2 * width, c2)
-    store(x, at + 3 * width, c3)
-
-
 @kernel
 def int8_matmul(a, words, minus, out):
     """out[m, p] = sum over k of a[m, k] * b[k, p], four rows by four vectors at a time.
@@ -106,10 +97,10 @@ def int8_matmul(a, words, minus, out):
                 w = _load4(b, k * columns + p)
                 c0, c1 = _dot4(c0, flat[r0 * terms + k], w), _dot4(c1, flat[r1 * terms + k], w)
                 c2, c3 = _dot4(c2, flat[r2 * terms + k], w), _dot4(c3, flat[r3 * terms + k], w)
-            _store4(target, r0 * columns + p, c0)
-            _store4(target, r1 * columns + p, c1)
-            _store4(target, r2 * columns + p, c2)
-            _store4(target, r3 * columns + p, c3)
+            store4(target, r0 * columns + p, c0)
+            store4(target, r1 * columns + p, c1)
+            store4(target, r2 * columns + p, c2)
+            store4(target, r3 * columns + p, c3)
 
 
 @helper

@@ -26,7 +26,8 @@ def _fma4(a, x, c):
 
 
 @helper
-def _store4(x, at, c):
+def store4(x, at, c):
+    """Write four vectors to x, one behind the other, from index `at` on."""
     width = lanes(x)
     c0, c1, c2, c3 = c
     store(x, at, c0)
@@ -81,15 +82,15 @@ def _wide_tile(x, at, sources, taps, w, b, out, places, m):
     """Six filters by four neighbouring vectors: out[places[s] + m ...] = their sums."""
     width, rows = lanes(x), _rows(places)
     c0, c1, c2, c3, c4, c5 = _sums(x, at, (width, 2 * width, 3 * width), sources, taps, w, b, rows)
-    _store4(out, places[0] + m, c0)
-    _store4(out, places[1] + m, c1)
+    store4(out, places[0] + m, c0)
+    store4(out, places[1] + m, c1)
     if rows > 2:
-        _store4(out, places[2] + m, c2)
+        store4(out, places[2] + m, c2)
     if rows > 3:
-        _store4(out, places[3] + m, c3)
+        store4(out, places[3] + m, c3)
     if rows > 4:
-        _store4(out, places[4] + m, c4)
-        _store4(out, places[5] + m, c5)
+        store4(out, places[4] + m, c4)
+        store4(out, places[5] + m, c5)
 
 
 @helper
