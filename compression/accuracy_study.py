@@ -1,7 +1,6 @@
 """What few bits cost: int8 in integers alone, 4-bit weights trained for it, and signs, each beside its float model."""
 
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,19 @@ from typing import Any
 import minigrad
 from minigrad import DataLoader, evaluate, nn
 from minigrad.datasets import ImageDataset
-from minigrad.optim import SGD, Adam, CosineAnnealingLR, Optimizer
+from minigrad.optim import Adam, CosineAnnealingLR
 from minigrad.resume import fit
 from minigrad.tensor import Array
 from minigrad.transforms import Jitter
 
 from .binary import BinaryLeNet, pack
-from .demo import evaluation_loader
+from .demo import Recipe, evaluation_loader, train_lenet, train_loader
 from .integer import IntegerModel, to_integer
-from .models import LeNet
 from .quantization import quantize_model
 from .report import write_report
 from .repro.common import Row, images, over_seeds
-from .sweep import Job, Run, run_all, versions
+from .repro.render import as_table
+from .sweep import Experiment, Job, Run, Sweep, versions
 
 LENET, BINARY = "LeNet", "binary LeNet-5"
 
@@ -101,14 +100,11 @@ def work(job: Job) -> dict[str, Any]:
 
 def _lenet(job: Job, training: ImageDataset, held_out: ImageDataset) -> dict[str, nn.Module | IntegerModel]:
     settings: LeNetSettings = job.settings
-    minigrad.manual_seed(job.seed)
-    model = LeNet()
-    batches = DataLoader(training.images, training.labels, settings.batch_size, shuffle=True, seed=job.seed)
-    _train(model, batches, SGD(model.parameters(), settings.lr, settings.momentum), settings.epochs)
-    again = DataLoader(training.images, training.labels, settings.batch_size, shuffle=True, seed=job.seed)
+    recipe = Recipe(settings.epochs, settings.batch_size, settings.lr, settings.momentum, job.seed)
+    model = train_lenet(training, recipe, cosine=True)
     trained = quantize_model(
-        model, level=3, calibration=training.images[: settings.calibration], training=again, bits=settings.bits,
-        epochs=settings.qat_epochs, lr=settings.qat_lr, learned=True, seed=job.seed,
+        model, level=3, calibration=training.images[: settings.calibration], training=train_loader(training, recipe),
+        bits=settings.bits, epochs=settings.qat_epochs, lr=settings.qat_lr, learned=True, seed=job.seed,
     )  # fmt: skip
     return {
         "float": model,
@@ -128,8 +124,12 @@ def _binary(job: Job, training: ImageDataset, held_out: ImageDataset) -> dict[st
             training.images, training.labels, settings.batch_size, shuffle=True, seed=job.seed,
             transform=Jitter(settings.jitter),
         )  # fmt: skip
-        best = _Best(model, held_out)
-        _train(model, batches, Adam(model.parameters(), settings.lr), epochs, after_epoch=best.keep)
+        optimizer, best = Adam(model.parameters(), settings.lr), _Best(model, held_out)
+        schedule = CosineAnnealingLR(optimizer, epochs * len(batches))
+        fit(
+            model, batches, nn.CrossEntropyLoss(), optimizer, epochs, schedule, schedule_each="step",
+            after_epoch=best.keep,
+        )  # fmt: skip
         model.load_state_dict(best.state)
     return {"float": twin, "binary": pack(binary)}
 
@@ -147,41 +147,22 @@ class _Best:
             self.accuracy, self.state = accuracy, self.model.state_dict()
 
 
-def _train(model: nn.Module, batches: DataLoader, optimizer: Optimizer, epochs: int, **settings: Any) -> None:
-    schedule = CosineAnnealingLR(optimizer, epochs * len(batches))
-    fit(model, batches, nn.CrossEntropyLoss(), optimizer, epochs, schedule, schedule_each="step", **settings)
-
-
 def _accuracy(form: nn.Module | IntegerModel, part: ImageDataset) -> float:
     if isinstance(form, IntegerModel):
         return 100 * float((form.predict(part.pixels) == part.labels).mean())
     return evaluate(form, evaluation_loader(part))
 
 
-def run(
-    quick: bool,
-    seeds: int,
-    folder: Path,
-    data: Path | None,
-    say: Callable[[str], Any],
-    executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Do the study for seeds 0, 1, ..., or what is left of it, and return the report as JSON can hold it.
-
-    Raises:
-        RuntimeError: a run failed.
-    """
-    settings = QUICK if quick else SETTINGS
-    jobs = [Job(part, seed, settings[part], folder, data) for seed in range(seeds) for part in settings]
-    runs = run_all(work, jobs, say, executor)
+def report_on(sweep: Sweep) -> dict[str, Any]:
+    """Return the report's rows, see `rows`, and the runs they come from."""
     return {
-        "settings": {part: asdict(chosen) for part, chosen in settings.items()}, "seeds": list(range(seeds)),
-        "versions": versions(), "notes": NOTES, "quick": quick, "rows": [row.as_json() for row in rows(runs)],
-        "runs": [{key: run[key] for key in ("part", "seed", "seconds", "results")} for run in runs],
+        "settings": {part: asdict(chosen) for part, chosen in sweep.settings.items()}, "seeds": sweep.seeds,
+        "versions": versions(), "notes": NOTES, "quick": sweep.quick, "rows": [row.as_json() for row in rows(sweep.runs)],
+        "runs": [{key: run[key] for key in ("part", "seed", "seconds", "results")} for run in sweep.runs],
     }  # fmt: skip
 
 
-def rows(runs: list[Run]) -> list[Row]:
+def rows(runs: Sequence[Run]) -> list[Row]:
     """Return the report's rows: accuracies, and how far each form is below its float model, seed by seed."""
     found = []
     for part, form, limit, paper in (
@@ -205,3 +186,6 @@ def write(folder: Path, report: dict[str, Any]) -> list[str]:
     """Write the report; return the files' names."""
     write_report(folder / "quantized_accuracy.json", report)
     return ["quantized_accuracy.json"]
+
+
+EXPERIMENT = Experiment(SETTINGS, QUICK, work, report_on, as_table, write)

@@ -1,8 +1,7 @@
 """How many bits a weight needs: accuracy by bits, with a scale for each tensor, channel or group, trained for it or not."""
 
 import copy
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-import minigrad
 from minigrad import DataLoader, evaluate
 from minigrad.nn import CrossEntropyLoss
-from minigrad.optim import SGD, CosineAnnealingLR
+from minigrad.optim import SGD
 from minigrad.resume import fit
 
-from .demo import evaluation_loader
+from .demo import Recipe, evaluation_loader, train_lenet
 from .figures import BLUE, GREEN, GREY, ORANGE
-from .models import LeNet
 from .quantization import quantize_model
 from .report import align, t_interval, write_report
 from .repro.common import images
-from .sweep import Job, Run, run_all, versions
+from .sweep import Experiment, Job, Run, Sweep, versions
 
 SCALES: dict[str, dict[str, Any]] = {
     "tensor": {"per_channel": False},
@@ -72,12 +69,8 @@ def work(job: Job) -> dict[str, Any]:
     """Train a LeNet and quantize it in every way; return accuracies on the held-out images and, beside them, the test's."""
     study: Study = job.settings
     training, held_out, test = images(job.data, study.limit)
-    minigrad.manual_seed(job.seed)
-    model = LeNet()
-    batches = DataLoader(training.images, training.labels, batch_size=study.batch_size, shuffle=True, seed=job.seed)
-    optimizer = SGD(model.parameters(), study.lr, study.momentum)
-    schedule = CosineAnnealingLR(optimizer, study.epochs * len(batches))
-    fit(model, batches, CrossEntropyLoss(), optimizer, study.epochs, schedule, schedule_each="step")
+    recipe = Recipe(study.epochs, study.batch_size, study.lr, study.momentum, job.seed)
+    model = train_lenet(training, recipe, cosine=True)
     loaders = [evaluation_loader(part) for part in (held_out, test)]
     few = training.subset(np.arange(len(training))[: study.qat_images])
     rows = []
@@ -103,26 +96,13 @@ def work(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(
-    study: Study,
-    seeds: int,
-    folder: Path,
-    data: Path | None,
-    say: Callable[[str], Any],
-    executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Do the study for seeds 0, 1, ..., or what is left of it, and return the report as JSON can hold it.
-
-    Raises:
-        RuntimeError: a run failed.
-    """
-    jobs = [Job("bits", seed, study, folder, data) for seed in range(seeds)]
-    runs = run_all(work, jobs, say, executor)
+def report_on(sweep: Sweep) -> dict[str, Any]:
+    """Return accuracies, and points below float, each with its mean over seeds and its 95 % interval."""
     return {
-        "settings": asdict(study), "seeds": list(range(seeds)), "versions": versions(),
+        "settings": asdict(sweep.settings["bits"]), "seeds": sweep.seeds, "versions": versions(),
         "measured on": "accuracy: held-out images; test: test images, on which nothing was chosen",
-        "float": {way: _over_seeds([run["results"]["float"][way] for run in runs]) for way in WAYS},
-        "rows": _rows(runs),
+        "float": {way: _over_seeds([found["float"][way] for found in sweep.results("bits")]) for way in WAYS},
+        "rows": _rows(sweep.runs), "quick": sweep.quick,
     }  # fmt: skip
 
 
@@ -199,3 +179,6 @@ def write(folder: Path, report: dict[str, Any]) -> list[str]:
     write_report(folder / "bits.json", report)
     plot(report).savefig(folder / "bits.png", dpi=110)
     return ["bits.json", "bits.png"]
+
+
+EXPERIMENT = Experiment({"bits": Study()}, {"bits": QUICK}, work, report_on, as_table, write)

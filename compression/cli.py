@@ -113,10 +113,8 @@ def demo(out: Path, data: Path | None, seeds: int | None, executor: str, **setti
 def _demo_of_seeds(out: Path, data: Path | None, seeds: int, executor: str, settings: dict[str, Any]) -> None:
     """Run the main job for seeds 0, 1, ..., those that are not there yet, and report the means."""
     recipes = [main_job.Recipe(**settings | {"seed": seed}) for seed in range(seeds)]
-    jobs = [Job("demo", recipe.seed, recipe, make_folder(out), data and data.resolve()) for recipe in recipes]
-    for job in jobs:
-        if not (out / f"seed-{job.seed}" / "report.json").exists():
-            job.file.unlink(missing_ok=True)
+    data, leaves = data and data.resolve(), main_job.files_of
+    jobs = [Job("demo", recipe.seed, recipe, make_folder(out), data, leaves=leaves) for recipe in recipes]
     with sweeping(out, executor) as pool:
         found = [run["results"] for run in run_all(main_job.work, jobs, click.echo, pool)]
     for report in found:

@@ -17,6 +17,7 @@ from minigrad.nn import Module
 from .demo import Recipe
 from .executors import FORMS, check_executor, open_executor
 from .models import LENET_CHECKPOINT, CaffeLeNet, LeNet, LeNet300100, lenet_widths
+from .sweep import Experiment
 
 WRONG_INPUT, STOPPED, INTERRUPTED = 2, 1, 130
 """Exit codes: a file or argument is wrong; training could not go on; Ctrl-C."""
@@ -161,14 +162,6 @@ data_option = click.option(
 )
 
 
-def runs_option(study: str) -> Callable[..., Any]:
-    """Return --runs of a study of many runs: see `study_folders`."""
-    return click.option(
-        "--runs", type=click.Path(path_type=Path), default=Path("runs") / study, show_default=True,
-        help="Folder for single runs: what is there is not done again.",
-    )  # fmt: skip
-
-
 report_option = click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the report (default: results; with --quick runs/quick)."
 )
@@ -179,6 +172,23 @@ executor_option = click.option(
     help=f"Where the runs happen: {FORMS}. The results are the same.",
 )  # fmt: skip
 """--executor of studies of many independent runs: see `executors`."""
+
+
+def sweep_options(study: str) -> Callable[..., Any]:
+    """Return what adds the options of where a study of many runs happens: --runs, --executor, --out, --data."""
+    runs_option = click.option(
+        "--runs", type=click.Path(path_type=Path), default=Path("runs") / study, show_default=True,
+        help="Folder for single runs: what is there is not done again.",
+    )  # fmt: skip
+    return lambda command: runs_option(executor_option(report_option(data_option(command))))
+
+
+def seeds_option(words: str) -> Callable[..., Any]:
+    """Return --seeds of a study whose figures need two or more, and that has a --quick form: see `carry_out`."""
+    return click.option(
+        "--seeds", type=click.IntRange(2), help=f"{words}: seeds 0, 1, ... (default: 5; with --quick 2)."
+    )
+
 
 out_option = click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to write.")
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
@@ -219,6 +229,23 @@ def study_folders(runs: Path, out: Path | None, quick: bool) -> tuple[Path, Path
     """Return where a study's single runs go, and its report. Both are made."""
     out = out or Path("runs/quick" if quick else "results")
     return make_folder(runs / "quick" if quick else runs), make_folder(out)
+
+
+def carry_out(
+    experiment: Experiment,
+    seeds: int | None,
+    quick: bool,
+    runs: Path,
+    executor: str,
+    out: Path | None,
+    data: Path | None,
+) -> str:
+    """Do what the command of a study is asked for, see `sweep_options`; return the table, and where the report is."""
+    folder, out = study_folders(runs, out, quick)
+    with sweeping(folder, executor) as pool:
+        report = experiment.run(seeds or (2 if quick else 5), quick, folder, data and data.resolve(), click.echo, pool)
+    files = experiment.write(out, report)
+    return f"{experiment.as_table(report)}\n\nWritten to {out}: {', '.join(files)}."
 
 
 @contextmanager

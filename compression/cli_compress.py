@@ -119,6 +119,6 @@ def _fresh(folder: Path, training: Any, seed: int) -> Module:
     if not file.is_file():
         recipe = Recipe(seed=seed)
         click.echo(f"training a LeNet: {recipe.epochs} epochs, seed {seed}")
-        model = train_lenet(training, recipe, lambda model, epoch, loss: None)
+        model = train_lenet(training, recipe)
         save_checkpoint(file, model, seed=seed, epoch=recipe.epochs, **{HELD_OUT: True})
     return load_network(file)[0]

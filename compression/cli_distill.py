@@ -9,14 +9,12 @@ import click
 from . import distill_scan, distill_study, soft_target_study
 from .cli_base import (
     data_option,
-    executor_option,
     load_images,
     load_lenet,
     make_folder,
     note_if_seen,
-    report_option,
-    runs_option,
     study_folders,
+    sweep_options,
     sweeping,
 )
 from .distillation import DistillationLoss
@@ -55,10 +53,7 @@ def soft_targets(checkpoint: Path, digit: int, others: tuple[int, ...], out: Pat
 @click.option("--jitter", type=click.IntRange(0), help="Pixels by which the students' images are moved at most.")
 @click.option("--widths", type=click.IntRange(1), nargs=4, help="Of the student: outputs of conv1, conv2, fc1, fc2.")
 @click.option("--quick", is_flag=True, help="A first look: 2 seeds, 2 teachers, fewer images.")
-@runs_option("distill")
-@executor_option
-@report_option
-@data_option
+@sweep_options("distill")
 def distill(given: tuple[Path, ...], runs: Path, executor: str, out: Path | None, data: Path | None, quick: bool,
             **asked: Any) -> None:  # fmt: skip
     """Teach a small LeNet by large ones, and compare it with the same one trained alone.
@@ -85,10 +80,7 @@ def distill(given: tuple[Path, ...], runs: Path, executor: str, out: Path | None
               help="Checkpoint. Default: the first teacher of `minigrad distill`.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(2), help="Students of each setting: seeds 0, 1, ... (default: 3).")
 @click.option("--quick", is_flag=True, help="A first look: 2 seeds, few settings, fewer images.")
-@runs_option("distill")
-@executor_option
-@report_option
-@data_option
+@sweep_options("distill")
 def scan_distillation(
     teacher: Path | None, seeds: int | None, runs: Path, executor: str, out: Path | None, data: Path | None, quick: bool
 ) -> None:

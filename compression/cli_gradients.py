@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,16 +10,7 @@ from minigrad import kernels
 from minigrad.loader import DataLoader
 
 from . import gradient_study, int8_backward_study
-from .cli_base import (
-    data_option,
-    executor_option,
-    load_images,
-    make_folder,
-    report_option,
-    runs_option,
-    study_folders,
-    sweeping,
-)
+from .cli_base import carry_out, data_option, load_images, make_folder, seeds_option, sweep_options
 from .gradients import METHODS
 from .gradients.scaling import (
     ETHERNET_LATENCY,
@@ -40,22 +32,12 @@ BATCH, STEPS = 64, 60
 
 
 @click.command()
-@click.option("--seeds", type=click.IntRange(2), help="Trainings of each method: seeds 0, 1, ... (default: 5; "
-              "with --quick 2).")  # fmt: skip
+@seeds_option("Trainings of each method")
 @click.option("--quick", is_flag=True, help="A first look: one epoch, few images.")
-@runs_option("gradients")
-@executor_option
-@report_option
-@data_option
-def gradients(seeds: int | None, quick: bool, runs: Path, executor: str, out: Path | None, data: Path | None) -> None:
+@sweep_options("gradients")
+def gradients(**asked: Any) -> None:
     """Train LeNet with every compression of gradients, two workers in one process: accuracy against bytes sent."""
-    base, (folder, out) = gradient_study.QUICK if quick else gradient_study.FULL, study_folders(runs, out, quick)
-    with sweeping(folder, executor) as pool:
-        report = gradient_study.run(
-            base, seeds or (2 if quick else 5), folder, data and data.resolve(), click.echo, pool
-        )
-    click.echo(f"\n{gradient_study.as_table(report)}\n")
-    click.echo(f"Written to {out}: {', '.join(gradient_study.write(out, report | {'quick': quick}))}.")
+    click.echo(f"\n{carry_out(gradient_study.EXPERIMENT, **asked)}")
 
 
 @click.command()
@@ -94,29 +76,9 @@ def scaling(out: Path, data: Path | None) -> None:
 
 
 @click.command("int8-backward")
-@click.option(
-    "--seeds", type=click.IntRange(2), help="Trainings of each kind: seeds 0, 1, ... (default: 5; with --quick 2)."
-)
+@seeds_option("Trainings of each kind")
 @click.option("--quick", is_flag=True, help="A first look: one epoch, few images, short measurements.")
-@runs_option("int8-backward")
-@executor_option
-@report_option
-@data_option
-def int8_backward(
-    seeds: int | None, quick: bool, runs: Path, executor: str, out: Path | None, data: Path | None
-) -> None:
+@sweep_options("int8-backward")
+def int8_backward(**asked: Any) -> None:
     """Train LeNet with a backward pass in int8 beside float32: accuracy, bytes, and the time of a step on this machine."""
-    lesson = int8_backward_study.QUICK if quick else int8_backward_study.FULL
-    folder, out = study_folders(runs, out, quick)
-    with sweeping(folder, executor) as pool:
-        report = int8_backward_study.run(
-            lesson,
-            seeds or (2 if quick else 5),
-            folder,
-            data and data.resolve(),
-            click.echo,
-            pool,
-            0.5 if quick else 10,
-        )
-    click.echo(f"\n{int8_backward_study.as_table(report)}\n")
-    click.echo(f"Written to {out}: {', '.join(int8_backward_study.write(out, report | {'quick': quick}))}.")
+    click.echo(f"\n{carry_out(int8_backward_study.EXPERIMENT, **asked)}")

@@ -49,6 +49,7 @@ def parallel_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def either(data_parallel: bool, workers: int | None, compress: str, every: int, **settings: Any) -> None:
+        """Train here, as one of several processes, or start them."""
         if not data_parallel:
             if workers is not None or compress != "none":
                 raise click.UsageError("--workers and --compress are for --data-parallel")
@@ -129,6 +130,7 @@ def train_as_one_of_many(
     comm = world()
 
     def tell(error: BaseException) -> int:
+        """Say what stopped this process; return its exit code."""
         if isinstance(error, KeyboardInterrupt):
             error = Interrupted(f"interrupted; {how_to_go_on(out)}")
         sentence = as_sentence(error)
@@ -189,6 +191,7 @@ def train_together(
         click.echo(f"{team.size} process{'es' if team.size > 1 else ''}, ids {numbers}")
 
     def after_epoch(position: Position) -> None:
+        """Count what all processes read right; on process 0, save the model and report."""
         correct = sum(team.comm.allgather(count_correct(model, mine)[0]))
         if team.rank == 0:
             epoch, accuracy = position.epoch, 100 * correct / len(test)

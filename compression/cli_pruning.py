@@ -13,20 +13,18 @@ from minigrad.checkpoint import save_checkpoint
 from . import criteria_study
 from .cli_base import (
     HELD_OUT,
+    carry_out,
     check_output,
     checkpoint_argument,
     data_option,
     epochs_done,
-    executor_option,
     load_images,
     load_lenet,
     note_if_seen,
     out_option,
-    report_option,
-    runs_option,
     saving,
-    study_folders,
-    sweeping,
+    seeds_option,
+    sweep_options,
     training_options,
 )
 from .demo import Recipe
@@ -174,22 +172,11 @@ def blame(ledger: Path, name: str, index: tuple[int, ...]) -> None:
 
 
 @click.command()
-@click.option("--seeds", type=click.IntRange(2), help="Models to train: seeds 0, 1, ... (default: 5; with --quick 2).")
+@seeds_option("Models to train")
 @click.option("--quick", is_flag=True, help="A first look: few images, 3 sparsities.")
 @click.option("--scope", type=click.Choice(SCOPES), default="local", show_default=True,
               help="Rank weights within each layer, or all of them together.")  # fmt: skip
-@runs_option("criteria")
-@executor_option
-@report_option
-@data_option
-def criteria(
-    seeds: int | None, quick: bool, scope: str, runs: Path, executor: str, out: Path | None, data: Path | None
-) -> None:
+@sweep_options("criteria")
+def criteria(scope: str, **asked: Any) -> None:
     """Compare all criteria: accuracy against sparsity, before and after an epoch of training."""
-    study, (folder, out) = criteria_study.QUICK if quick else criteria_study.Study(), study_folders(runs, out, quick)
-    study, seeds = replace(study, scope=scope), seeds or (2 if quick else 5)
-    with sweeping(folder, executor) as pool:
-        report = criteria_study.run(study, seeds, folder, data and data.resolve(), click.echo, pool)
-    criteria_study.write(out, report)
-    click.echo(criteria_study.as_table(report))
-    click.echo(f"\nWritten to {out}: criteria.json, criteria.png.")
+    click.echo(carry_out(criteria_study.experiment(scope), **asked))

@@ -2,26 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from . import accuracy_study, bits_study, quantize_job
-from .cli_base import (
-    data_option,
-    executor_option,
-    load_images,
-    load_lenet,
-    make_folder,
-    note_if_seen,
-    report_option,
-    runs_option,
-    study_folders,
-    sweeping,
-)
+from .cli_base import carry_out, data_option, load_images, load_lenet, make_folder, note_if_seen, sweep_options
 from .models import LENET_CHECKPOINT, as_sequential
 from .quantization import stage_outputs
 from .quantization.plots import plot_observers
-from .repro.render import as_table
 
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path), default=LENET_CHECKPOINT)
 results_option = click.option(
@@ -89,30 +78,16 @@ def observers(checkpoint: Path, layer: str, images: int, out: Path, data: Path |
 @click.command()
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="LeNets: seeds 0, 1, ...")
 @click.option("--quick", is_flag=True, help="A first look: few widths, few images.")
-@runs_option("bits")
-@executor_option
-@report_option
-@data_option
-def bits(seeds: int, quick: bool, runs: Path, executor: str, out: Path | None, data: Path | None) -> None:
+@sweep_options("bits")
+def bits(**asked: Any) -> None:
     """Draw accuracy against the bits of a weight: by tensor, channel and group; calibrated, and trained for it."""
-    study, (folder, out) = bits_study.QUICK if quick else bits_study.Study(), study_folders(runs, out, quick)
-    with sweeping(folder, executor) as pool:
-        report = bits_study.run(study, seeds, folder, data and data.resolve(), click.echo, pool)
-    click.echo(f"\n{bits_study.as_table(report)}\n")
-    click.echo(f"Written to {out}: {', '.join(bits_study.write(out, report | {'quick': quick}))}.")
+    click.echo(f"\n{carry_out(bits_study.EXPERIMENT, **asked)}")
 
 
 @click.command("quantized-accuracy")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Models: seeds 0, 1, ...")
 @click.option("--quick", is_flag=True, help="A first look: few images, few epochs.")
-@runs_option("quantized-accuracy")
-@executor_option
-@report_option
-@data_option
-def quantized_accuracy(seeds: int, quick: bool, runs: Path, executor: str, out: Path | None, data: Path | None) -> None:
+@sweep_options("quantized-accuracy")
+def quantized_accuracy(**asked: Any) -> None:
     """Say what int8, 4-bit weights and a binary LeNet-5 lose on the test images, each beside its float model."""
-    folder, out = study_folders(runs, out, quick)
-    with sweeping(folder, executor) as pool:
-        report = accuracy_study.run(quick, seeds, folder, data and data.resolve(), click.echo, pool)
-    click.echo(f"\n{as_table(report)}\n")
-    click.echo(f"Written to {out}: {', '.join(accuracy_study.write(out, report))}.")
+    click.echo(f"\n{carry_out(accuracy_study.EXPERIMENT, **asked)}")

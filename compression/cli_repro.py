@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .cli_base import Stopped, data_option, executor_option, make_folder, sweeping
+from .cli_base import Stopped, data_option, executor_option, make_folder, report_option, sweeping
 from .report import write_report
 from .repro import REPRODUCTIONS, Reproduction, reproduce
 from .repro.render import as_markdown, as_table
@@ -25,8 +25,7 @@ def _command(reproduction: Reproduction) -> click.Command:
     @executor_option
     @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/repro"), show_default=True,
                   help="Folder for each run's result: what is there is not computed again.")  # fmt: skip
-    @click.option("--out", type=click.Path(path_type=Path),
-                  help="Folder for the report (default: results; with --quick runs/quick).")  # fmt: skip
+    @report_option
     @data_option
     def command(seeds: int | None, quick: bool, executor: str, runs: Path, out: Path | None, data: Path | None) -> None:
         _run(reproduction, seeds or (1 if quick else reproduction.seeds), quick, executor, runs, out, data)

@@ -11,6 +11,7 @@ from minigrad.checkpoint import save_checkpoint
 
 from . import structure_study
 from .cli_base import (
+    carry_out,
     check_output,
     checkpoint_argument,
     data_option,
@@ -20,10 +21,8 @@ from .cli_base import (
     make_folder,
     note_if_seen,
     out_option,
-    report_option,
-    runs_option,
-    study_folders,
-    sweeping,
+    seeds_option,
+    sweep_options,
 )
 from .demo import evaluation_loader
 from .executors import open_executor
@@ -172,19 +171,9 @@ def _table(found: SensitivityScan) -> str:
 
 
 @click.command()
-@click.option("--seeds", type=click.IntRange(2), help="Models to train: seeds 0, 1, ... (default: 5; with --quick 2).")
+@seeds_option("Models to train")
 @click.option("--quick", is_flag=True, help="A first look: few images, few shares.")
-@runs_option("structure")
-@executor_option
-@report_option
-@data_option
-def structure(seeds: int | None, quick: bool, runs: Path, executor: str, out: Path | None, data: Path | None) -> None:
+@sweep_options("structure")
+def structure(**asked: Any) -> None:
     """Compare structured with unstructured pruning: accuracy over milliseconds and over bytes, on this machine."""
-    study, (folder, out) = structure_study.QUICK if quick else structure_study.Study(), study_folders(runs, out, quick)
-    with sweeping(folder, executor) as pool:
-        report = structure_study.run(
-            study, seeds or (2 if quick else 5), folder, data and data.resolve(), click.echo, pool
-        )
-    structure_study.write(out, report)
-    click.echo(structure_study.as_table(report))
-    click.echo(f"\nWritten to {out}: structure.json, structure.png.")
+    click.echo(carry_out(structure_study.EXPERIMENT, **asked))

@@ -1,8 +1,6 @@
 """All criteria side by side: accuracy against sparsity, right after pruning and after a little training."""
 
-from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from .pruning import CRITERIA, SparsePruner, select
 from .report import align, summarize, write_report
 from .repro.common import images
 from .sparse.timing import describe_machine
-from .sweep import Job, run_all
+from .sweep import Experiment, Job, Sweep
 
 MARKERS = "os^vD<P*X"
 
@@ -58,7 +56,7 @@ def work(job: Job) -> dict[str, Any]:
     study: Study = job.settings
     training, _, test = images(job.data, study.images)
     batches, recipe = evaluation_loader(test), Recipe(epochs=study.epochs, seed=job.seed)
-    model = train_lenet(training, recipe, lambda model, epoch, loss: None)
+    model = train_lenet(training, recipe)
 
     def measure(pruner: SparsePruner) -> tuple[float, float]:
         pruned = pruner.prune(model)
@@ -75,36 +73,17 @@ def work(job: Job) -> dict[str, Any]:
     return found
 
 
-def run(
-    study: Study,
-    seeds: int,
-    folder: Path,
-    data: Path | None,
-    say: Callable[[str], Any],
-    executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Do the study for seeds 0, 1, ..., or what is left of it.
-
-    Args:
-        study: what to measure.
-        seeds: how many models, 2 or more; a seed draws the initial weights, the order of images, and what criteria draw.
-        folder: for the results of single seeds.
-        data: folder of the dataset, see `mnist`.
-        say: called with a line of text for the reader.
-        executor: does the seeds, see `run_jobs`.
+def report_on(sweep: Sweep) -> dict[str, Any]:
+    """Sum up over seeds, 2 or more; a seed draws the initial weights, the order of images, and what criteria draw.
 
     Returns:
         what JSON can hold: "settings"; "machine"; "dense": {"pruned", "tuned"} → an entry for the models as they were, and
         after more training; "criteria": name → {"pruned", "tuned"} → a list with an entry for each sparsity. An entry is
         {"values" (one a seed), "mean", "interval" (95 %, t)}, in percent.
-
-    Raises:
-        RuntimeError: a run failed.
     """
-    runs = run_all(work, [Job("criteria", seed, study, folder, data) for seed in range(seeds)], say, executor)
-    results = [run["results"] for run in runs]
+    study, results = sweep.settings["criteria"], sweep.results("criteria")
     return {
-        "settings": {"seeds": seeds, **asdict(study), "sparsities": list(study.sparsities), "model": "LeNet"},
+        "settings": {"seeds": len(results), **asdict(study), "sparsities": list(study.sparsities), "model": "LeNet"},
         "machine": describe_machine(),
         "dense": {stage: summarize([r["dense"][stage] for r in results]) for stage in STAGES},
         "criteria": {
@@ -134,7 +113,7 @@ def plot_criteria(report: dict[str, Any]) -> Figure:
     Accuracies are spread out towards 100 %, by the logarithm of the errors, so that 98 % and 96 % can be told apart.
     """
     settings = report["settings"]
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     epochs = "one more epoch" if settings["tuning_epochs"] == 1 else f"{settings['tuning_epochs']} more epochs"
     titles = ("right after pruning", f"after {epochs} of training, masks held")
@@ -144,7 +123,7 @@ def plot_criteria(report: dict[str, Any]) -> Figure:
             low, high = np.array([point["interval"] for point in stages[stage]]).T
             means = np.array([point["mean"] for point in stages[stage]])
             reach = np.abs([low.clip(0, 99.9) - means, high.clip(0, 99.9) - means])
-            style = {"color": COLORS[place], "marker": MARKERS[place], "linestyle": "--" if name == "l2" else "-"}
+            style = {"color": COLORS[place], "marker": MARKERS[place], "linestyle": ("-", "--")[place % 2]}
             shifted = np.array(settings["sparsities"]) + 0.002 * (place - 4)  # so that whiskers stand side by side
             ax.errorbar(
                 shifted, means, reach, markersize=6, linewidth=1.3, elinewidth=0.7, capsize=2, label=name, **style
@@ -160,7 +139,14 @@ def plot_criteria(report: dict[str, Any]) -> Figure:
     return figure
 
 
-def write(folder: Path, report: dict[str, Any]) -> None:
-    """Write criteria.json and criteria.png into a folder."""
+def write(folder: Path, report: dict[str, Any]) -> list[str]:
+    """Write criteria.json and criteria.png into a folder; return the files' names."""
     write_report(folder / "criteria.json", report)
     plot_criteria(report).savefig(folder / "criteria.png", dpi=120)
+    return ["criteria.json", "criteria.png"]
+
+
+def experiment(scope: str) -> Experiment:
+    """Return the study with weights ranked within each layer, "local", or all together, "global"."""
+    full, quick = ({"criteria": replace(study, scope=scope)} for study in (Study(), QUICK))
+    return Experiment(full, quick, work, report_on, as_table, write)

@@ -11,7 +11,8 @@ from minigrad.checkpoint import save_checkpoint
 from minigrad.datasets import ImageDataset, mnist, show_image
 from minigrad.loader import DataLoader
 from minigrad.nn import CrossEntropyLoss, Module
-from minigrad.optim import SGD
+from minigrad.optim import SGD, CosineAnnealingLR
+from minigrad.resume import fit
 from minigrad.training import count_correct, train
 
 from .figures import plot_accuracy, plot_weights
@@ -59,15 +60,29 @@ def evaluation_loader(dataset: ImageDataset) -> DataLoader:
     return DataLoader(dataset.images, dataset.labels, EVALUATION_BATCH)
 
 
-def train_lenet(dataset: ImageDataset, recipe: Recipe, after_epoch: Callable[[LeNet, int, float], Any]) -> LeNet:
-    """Train a new LeNet; `after_epoch(model, epoch, loss)` is called after every epoch, counted from 1."""
+def train_lenet(
+    dataset: ImageDataset,
+    recipe: Recipe,
+    after_epoch: Callable[[LeNet, int, float], Any] = lambda model, epoch, loss: None,
+    cosine: bool = False,
+) -> LeNet:
+    """Train a new LeNet.
+
+    Args:
+        dataset: the images.
+        recipe: how.
+        after_epoch: called as after_epoch(model, epoch, loss) after every epoch, counted from 1.
+        cosine: whether the learning rate falls to 0 along half a cosine, step by step.
+    """
     minigrad.manual_seed(recipe.seed)
     model = LeNet()
     optimizer = SGD(model.parameters(), recipe.lr, recipe.momentum)
     loader = train_loader(dataset, recipe)
-    for epoch in range(1, recipe.epochs + 1):
-        loss = train(model, loader, CrossEntropyLoss(), optimizer)
-        after_epoch(model, epoch, loss)
+    fit(
+        model, loader, CrossEntropyLoss(), optimizer, recipe.epochs,
+        CosineAnnealingLR(optimizer, recipe.epochs * len(loader)) if cosine else None, schedule_each="step",
+        after_epoch=lambda position: after_epoch(model, position.epoch, position.losses[-1]),
+    )  # fmt: skip
     return model
 
 
@@ -97,6 +112,7 @@ def run(recipe: Recipe, training: ImageDataset, test: ImageDataset, save: Save, 
     baseline_correct: list[int] = []
 
     def after_baseline_epoch(model: LeNet, epoch: int, loss: float) -> None:
+        """Save the model, and report."""
         save("baseline", model, seed=recipe.seed, epoch=epoch)
         baseline_correct.append(count_correct(model, test_batches)[0])
         accuracy = 100 * baseline_correct[-1] / total
@@ -143,10 +159,16 @@ def run(recipe: Recipe, training: ImageDataset, test: ImageDataset, save: Save, 
     return Run([*stages, tuned], {"baseline": baseline, "pruned": pruned, "fine-tuned": found.best})
 
 
+def files_of(job: Job) -> list[Path]:
+    """Return where the report of one seed goes; what else it writes lies beside it."""
+    return [job.folder / f"seed-{job.seed}" / "report.json"]
+
+
 def work(job: Job) -> dict[str, Any]:
     """Do the main job of one seed; write checkpoints, report.json and figures into the folder of the seed."""
     training, test = mnist("train", job.data), mnist("test", job.data)
-    folder = job.folder / f"seed-{job.seed}"
+    (file,) = files_of(job)
+    folder = file.parent
     folder.mkdir(parents=True, exist_ok=True)
 
     def save(name: str, model: Module, **metadata: Any) -> None:
@@ -154,7 +176,7 @@ def work(job: Job) -> dict[str, Any]:
 
     result = run(job.settings, training, test, save, lambda line: None)
     report = as_report(job.seed, result.stages)
-    write_report(folder / "report.json", report)
+    write_report(file, report)
     save_figures(folder, result, training)
     return report | {"table": table(result.stages)}
 

@@ -31,7 +31,7 @@ from .report import align, summarize, t_interval, wilson_interval, write_report
 from .repro.common import images
 from .sparse import weight_bytes
 from .sparse.timing import Contestant, describe_machine, race, stopwatch
-from .sweep import Job, Run, run_all, versions
+from .sweep import Job, run_all, versions
 
 DIGITS = 10
 
@@ -158,6 +158,11 @@ def checkpoint_of(job: Job) -> Path:
     return job.folder / f"{job.name}.safetensors"
 
 
+def files_of(job: Job) -> list[Path]:
+    """Return what a job leaves."""
+    return [checkpoint_of(job)]
+
+
 def run(
     study: Study,
     folder: Path,
@@ -186,7 +191,7 @@ def run(
     paths = list(given) or teachers(study, folder, data, say, executor)
     models: list[Module] = [load_lenet(path)[0] for path in paths]
     both = students(study, folder, data, paths, models)
-    runs = do([job for pair in zip(*both.values(), strict=True) for job in pair], say, executor)
+    runs = run_all(work, [job for pair in zip(*both.values(), strict=True) for job in pair], say, executor)
     of = {name: [r for r in runs if r["part"] == name] for name in both}
     test = mnist("test", data)
     logits = teacher_logits(models, test)  # (M, N, K)
@@ -221,8 +226,8 @@ def teachers(
     study: Study, folder: Path, data: Path | None, say: Callable[[str], Any], executor: Executor | None = None
 ) -> list[Path]:
     """Train the teachers that are not there yet; return their checkpoints."""
-    jobs = [Job("teacher", seed, study.teacher, folder, data) for seed in range(study.teachers)]
-    do(jobs, say, executor)
+    jobs = [Job("teacher", seed, study.teacher, folder, data, leaves=files_of) for seed in range(study.teachers)]
+    run_all(work, jobs, say, executor)
     return [checkpoint_of(job) for job in jobs]
 
 
@@ -240,15 +245,10 @@ def students(
         checksums=marks,
     )
     plans = {"alone": study.alone, "distilled": lesson}
-    return {name: [Job(name, seed, plan, folder, data) for seed in range(study.seeds)] for name, plan in plans.items()}
-
-
-def do(jobs: Sequence[Job], say: Callable[[str], Any], executor: Executor | None = None) -> list[Run]:
-    """Do the jobs that are not done; one whose checkpoint is gone counts as not done."""
-    for job in jobs:
-        if not checkpoint_of(job).exists():
-            job.file.unlink(missing_ok=True)
-    return run_all(work, jobs, say, executor)
+    return {
+        name: [Job(name, seed, plan, folder, data, leaves=files_of) for seed in range(study.seeds)]
+        for name, plan in plans.items()
+    }
 
 
 def _row(name: str, confusion: Sequence[Array], models: Sequence[Module], milliseconds: float) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """What compressed gradients cost in accuracy and save in bytes: the same training with every codec, over seeds."""
 
-from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 import minigrad
 from minigrad import DataLoader, evaluate
@@ -20,7 +19,7 @@ from .gradients import METHODS, train_simulated
 from .models import LeNet
 from .report import align, summarize, write_report
 from .repro.common import images
-from .sweep import Job, run_all, versions
+from .sweep import Experiment, Job, Sweep, versions
 
 MARKERS = "os^Dv<P"
 
@@ -91,36 +90,16 @@ def work(job: Job) -> dict[str, Any]:
     }
 
 
-def run(
-    base: Lesson,
-    seeds: int,
-    folder: Path,
-    data: Path | None,
-    say: Callable[[str], Any],
-    executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Do all methods for seeds 0, 1, ..., or what is left of them.
-
-    Args:
-        base: how all are trained.
-        seeds: how many, 2 or more.
-        folder: for the results of single runs.
-        data: folder of the dataset, see `mnist`.
-        say: called with a line of text for the reader.
-        executor: does the runs, see `run_jobs`.
+def report_on(sweep: Sweep) -> dict[str, Any]:
+    """Sum up over seeds, 2 or more.
 
     Returns:
         what JSON can hold: "settings"; "versions"; "methods": name → "test" (percent), "points below none" (paired by seed),
         both {"values", "mean", "interval"}; "held out": a list over epochs of the mean; "sent": bytes that a worker has sent
         after each epoch; "ratio": bytes of a step in the last epoch, times what float32 takes; "ratio of all steps".
-
-    Raises:
-        RuntimeError: a run failed.
     """
-    plans = lessons(base)
-    jobs = [Job(name, seed, plan, folder, data) for seed in range(seeds) for name, plan in plans.items()]
-    runs = run_all(work, jobs, say, executor)
-    of = {name: [run["results"] for run in runs if run["part"] == name] for name in plans}
+    plans = sweep.settings
+    of = {name: sweep.results(name) for name in plans}
     methods = {}
     for name, found in of.items():
         below = [plain["test"] - own["test"] for plain, own in zip(of["none"], found, strict=True)]
@@ -134,11 +113,12 @@ def run(
             "ratio of all steps": float(steps.mean()),
         }
     return {
-        "settings": asdict(base) | {"methods": {name: plan.options for name, plan in plans.items()}},
-        "seeds": list(range(seeds)),
+        "settings": asdict(plans["none"]) | {"methods": {name: plan.options for name, plan in plans.items()}},
+        "seeds": sweep.seeds,
         "versions": versions(),
         "notes": ["Nothing was chosen on test images.", "Bytes are those of the messages of one worker, as sent."],
         "methods": methods,
+        "quick": sweep.quick,
     }
 
 
@@ -159,14 +139,16 @@ def plot(report: dict[str, Any]) -> Figure:
     """Draw errors on held-out images against bytes sent, a line for each method and a point for each epoch."""
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     ax = figure.subplots()
-    for (name, found), color, marker in zip(report["methods"].items(), COLORS, MARKERS, strict=False):
+    lines = zip(report["methods"].items(), COLORS, MARKERS, 4 * ("-", "--"), strict=False)
+    for (name, found), color, marker, dashes in lines:
         errors = 100 - np.array(found["held out"])
-        ax.plot(np.array(found["sent"]) / 1e6, errors, color=color, marker=marker, markersize=5, label=name)
+        style = {"color": color, "marker": marker, "linestyle": dashes, "markersize": 5}
+        ax.plot(np.array(found["sent"]) / 1e6, errors, label=name, **style)
     ax.set(xscale="log", yscale="log", xlabel="sent by a worker so far (million bytes)")
     ax.set_ylabel("errors on held-out images (%)")
     ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(LogLocator(subs=(1.2, 1.5, 2, 3, 5, 7)))
     ax.yaxis.set_minor_formatter("{x:g}")
-    ax.tick_params(axis="y", which="minor", labelsize=8)
     ax.grid(alpha=0.3, which="both")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(fontsize=9)
@@ -180,3 +162,6 @@ def write(folder: Path, report: dict[str, Any]) -> list[str]:
     write_report(folder / "gradients.json", report)
     plot(report).savefig(folder / "gradients.png", dpi=110)
     return ["gradients.json", "gradients.png"]
+
+
+EXPERIMENT = Experiment(lessons(FULL), lessons(QUICK), work, report_on, as_table, write)

@@ -1,7 +1,6 @@
 """What a backward pass in int8 costs and saves on one machine: accuracy over seeds, milliseconds of a step, bytes."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from .models import LeNet
 from .report import align, summarize, write_report
 from .repro.common import images
 from .sparse.timing import describe_machine, race, stopwatch
-from .sweep import Job, run_all, versions
+from .sweep import Experiment, Job, Sweep, versions
 
 WAYS = ("float32", "int8")
 
@@ -164,38 +163,20 @@ def _root(array: Array) -> Array:
     return array
 
 
-def run(
-    lesson: Lesson,
-    seeds: int,
-    folder: Path,
-    data: Path | None,
-    say: Callable[[str], Any],
-    executor: Executor | None = None,
-    seconds: float = 10.0,
-) -> dict[str, Any]:
-    """Train by both ways for seeds 0, 1, ..., or do what is left of it; then measure times and bytes here, on one thread.
-
-    Args:
-        lesson: how to train.
-        seeds: how many, 2 or more.
-        folder: for the results of single runs.
-        data: folder of the dataset, see `mnist`.
-        say: called with a line of text for the reader.
-        executor: does the runs, see `run_jobs`.
-        seconds: for each comparison of times, at most, or about.
+def report_on(sweep: Sweep) -> dict[str, Any]:
+    """Sum up over seeds, 2 or more; measure times and bytes here, on one thread.
 
     Returns:
         what JSON can hold: "settings", "seeds", "versions", "machine", "notes"; "ways": way → "test" (percent), "held out" (a
         list over epochs of the mean), "bytes" (see `count_bytes`); "points below float32" (on test images, paired by seed);
         "milliseconds of a step"; "milliseconds of a layer's backward pass": layer → way → figure.
-
-    Raises:
-        RuntimeError: a run failed.
     """
-    jobs = [Job(way, seed, lesson, folder, data) for seed in range(seeds) for way in WAYS]
-    runs = run_all(work, jobs, say, executor)
-    of = {way: [run["results"] for run in runs if run["part"] == way] for way in WAYS}
-    training, _, _ = images(data, lesson.batch_size)
+    lesson, seconds = (
+        sweep.settings["int8"],
+        0.5 if sweep.quick else 10,
+    )  # of each comparison of times, at most, or about
+    of = {way: sweep.results(way) for way in WAYS}
+    training, _, _ = images(sweep.data, lesson.batch_size)
     x, targets = next(iter(DataLoader(training.images, training.labels, lesson.batch_size)))
     with one_thread():
         steps = time_steps(x, targets, seconds)
@@ -205,7 +186,7 @@ def run(
     pairs = zip(of["float32"], of["int8"], strict=True)
     return {
         "settings": asdict(lesson) | {"model": "LeNet", "kernel threads of timings": 1},
-        "seeds": list(range(seeds)),
+        "seeds": sweep.seeds,
         "versions": versions(),
         "machine": machine,
         "notes": [
@@ -224,6 +205,7 @@ def run(
         "points below float32": summarize([one["test"] - other["test"] for one, other in pairs]),
         "milliseconds of a step": steps,
         "milliseconds of a layer's backward pass": layers,
+        "quick": sweep.quick,
     }
 
 
@@ -252,3 +234,6 @@ def write(folder: Path, report: dict[str, Any]) -> list[str]:
     """Write the report; return the file's name."""
     write_report(folder / "int8_backward.json", report)
     return ["int8_backward.json"]
+
+
+EXPERIMENT = Experiment(dict.fromkeys(WAYS, FULL), dict.fromkeys(WAYS, QUICK), work, report_on, as_table, write)

@@ -1,7 +1,6 @@
 """Structured against unstructured pruning: what accuracy costs in milliseconds and in bytes."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from .report import align, summarize, write_report
 from .repro.common import images
 from .sparse import FORMATS, encode, to_sparse
 from .sparse.timing import Contestant, describe_machine, race, stopwatch
-from .sweep import Job, run_all
+from .sweep import Experiment, Job, Sweep
 
 PATTERNS = {"dense": None, "weights": None, "2:4": "2:4", "blocks": "4x4"}
 """What is removed → the pattern for `choose`. Filters are removed otherwise."""
@@ -43,6 +42,12 @@ SERIES = {
     ("filters", "dense"): ("filters and neurons, taken out, dense kernels", GREEN, "^", "-"),
 }
 """What is removed and how it is run → words, colour, marker and line."""
+
+LABELS = {
+    "milliseconds": {"weights": (-14, 8), "blocks": (6, -11), "filters": (-28, 6)},
+    "bytes": {"weights": (-14, 8), "blocks": (6, -11), "filters": (6, -11)},
+}
+"""Axis, and what is removed → where the share is written, in points from a marker."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def work(job: Job) -> dict[str, Any]:
     study: Study = job.settings
     training, _, test = images(job.data, study.images)
     recipe, batches = Recipe(epochs=study.epochs, seed=job.seed), evaluation_loader(test)
-    dense, rows = train_lenet(training, recipe, lambda model, epoch, loss: None), []
+    dense, rows = train_lenet(training, recipe), []
     for kind, share in study.shares():
         model, pruner = compress(dense, kind, share)
         train_on_(model, pruner, training, recipe, study.tuning_epochs)
@@ -118,40 +123,21 @@ def _file(job: Job, kind: str, share: float) -> Path:
     return job.folder / f"{job.name}-{kind.replace(':', '-')}-{share:g}.safetensors"
 
 
-def run(
-    study: Study,
-    seeds: int,
-    folder: Path,
-    data: Path | None,
-    say: Callable[[str], Any],
-    executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Train the models of seeds 0, 1, ... that are not there yet; then time all of them here: see `measure`.
+def files_of(job: Job) -> list[Path]:
+    """Return where a job's models are written."""
+    return [_file(job, *which) for which in job.settings.shares()]
 
-    Args:
-        study: what to measure.
-        seeds: how many, 2 or more; a seed draws the initial weights and the order of the images.
-        folder: for the models, and the results of single seeds.
-        data: folder of the dataset, see `mnist`.
-        say: called with a line of text for the reader.
-        executor: trains the models, see `run_jobs`.
 
-    Raises:
-        RuntimeError: a run failed.
-    """
-    jobs = [Job("structure", seed, study, folder, data) for seed in range(seeds)]
-    for job in jobs:
-        if not all(_file(job, *which).exists() for which in study.shares()):
-            job.file.unlink(missing_ok=True)
-    runs = run_all(work, jobs, say, executor)
+def report_on(sweep: Sweep) -> dict[str, Any]:
+    """Time the models of all seeds, 2 or more, here: see `measure`."""
     found = [
         [
             Compressed(model=load_lenet(_file(job, row["kind"], row["share"]))[0], **row)
             for row in run["results"]["models"]
         ]
-        for job, run in zip(jobs, runs, strict=True)
+        for job, run in zip(sweep.jobs, sweep.runs, strict=True)
     ]
-    return measure(study, found, mnist("test", data), say)
+    return measure(sweep.settings["structure"], found, mnist("test", sweep.data), sweep.say)
 
 
 def compress(model: Module, kind: str, share: float) -> tuple[Any, SparsePruner]:
@@ -238,7 +224,7 @@ def as_table(report: dict[str, Any]) -> str:
 def plot_structure(report: dict[str, Any]) -> Figure:
     """Draw accuracy over milliseconds and over bytes, a line for each way. Whiskers: 95 % intervals over seeds."""
     settings = report["settings"]
-    figure = Figure(figsize=(12, 5.6), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for (kind, form), (words, color, marker, line) in SERIES.items():
         points = [p for p in report["points"] if (p["kind"], p["form"]) == (kind, form)]
@@ -265,7 +251,7 @@ def plot_structure(report: dict[str, Any]) -> Figure:
     figure.suptitle(
         f"LeNet on MNIST; epochs of training after pruning: {settings['tuning_epochs']}; {settings['seeds']} seeds "
         "(whiskers: 95 % intervals; small numbers: share removed)",
-        fontsize=12,
+        fontsize=11,
     )
     return figure
 
@@ -278,11 +264,16 @@ def _draw(ax: Axes, points: list[dict[str, Any]], key: str, scale: float, style:
     reach_y = np.abs(high.clip(0, 99.9) - y)
     ax.errorbar(scale * x, y, reach_y, reach_x, **style)
     for p, place in zip(points, zip(scale * x, y, strict=True), strict=True):
-        if p["share"] and (p["kind"], p["form"]) != ("weights", "dense"):
-            ax.annotate(f"{p['share']:g}", place, xytext=(5, 4), textcoords="offset points", fontsize=7)
+        if p["share"] and p["kind"] in LABELS[key] and (p["kind"], p["form"]) != ("weights", "dense"):
+            offset = LABELS[key][p["kind"]]
+            ax.annotate(f"{p['share']:g}", place, xytext=offset, textcoords="offset points", fontsize=9)
 
 
-def write(folder: Path, report: dict[str, Any]) -> None:
-    """Write structure.json and structure.png into a folder."""
+def write(folder: Path, report: dict[str, Any]) -> list[str]:
+    """Write structure.json and structure.png into a folder; return the files' names."""
     write_report(folder / "structure.json", report)
     plot_structure(report).savefig(folder / "structure.png", dpi=120)
+    return ["structure.json", "structure.png"]
+
+
+EXPERIMENT = Experiment({"structure": Study()}, {"structure": QUICK}, work, report_on, as_table, write, files_of)

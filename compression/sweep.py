@@ -7,7 +7,7 @@ goes on with what is missing.
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -36,6 +36,8 @@ class Job:
         folder: for the result, and for files the job writes besides.
         data: folder of the dataset, see `mnist`.
         needs: name of a job that must be over before, such as the teacher's; None: it may begin at once.
+        leaves: says which files the job writes besides its result, which is worth nothing without them. A function at the top
+            level of a module; None: there are none.
     """
 
     part: str
@@ -44,6 +46,7 @@ class Job:
     folder: Path
     data: Path | None = None
     needs: str | None = None
+    leaves: Callable[["Job"], Sequence[Path]] | None = None
 
     @property
     def name(self) -> str:
@@ -55,6 +58,11 @@ class Job:
         """Where the result goes."""
         return self.folder / f"{self.name}.json"
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """What it writes besides."""
+        return self.leaves(self) if self.leaves else ()
+
     def identity(self) -> dict[str, Any]:
         """Return what must agree for a stored result to be this job's."""
         identity = {"part": self.part, "seed": self.seed, "settings": asdict(self.settings)}
@@ -62,10 +70,11 @@ class Job:
 
 
 def stored(job: Job) -> Run | None:
-    """Return a job's result from its file; None if there is none, or one of other settings, or a damaged one."""
+    """Return a job's result from its file; None if there is none, one of other settings, a damaged one, or files are gone."""
     try:
         run = json.loads(job.file.read_text(encoding="utf-8"))
-        return run if all(run[key] == value for key, value in job.identity().items()) and "results" in run else None
+        same = all(run[key] == value for key, value in job.identity().items()) and "results" in run
+        return run if same and all(file.exists() for file in job.files) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -212,3 +221,88 @@ def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     found = {name: version(name) for name in ("numpy", "numba", "scipy")}
     return {"minigrad": minigrad.__version__, "python": platform.python_version(), **found}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All runs of an experiment, for its report.
+
+    Attributes:
+        settings: part → settings.
+        jobs, runs: in the same order, seed by seed.
+        quick: whether it was a first look.
+        say: called with a line of text for the reader.
+    """
+
+    settings: Mapping[str, Any]
+    jobs: Sequence[Job]
+    runs: Sequence[Run]
+    quick: bool
+    say: Callable[[str], Any]
+
+    @property
+    def seeds(self) -> list[int]:
+        """0, 1, ..."""
+        return sorted({job.seed for job in self.jobs})
+
+    @property
+    def data(self) -> Path | None:
+        """Folder of the dataset, see `mnist`."""
+        return self.jobs[0].data
+
+    def results(self, part: str) -> list[dict[str, Any]]:
+        """Return what the runs of a part have found, seed by seed."""
+        return [run["results"] for run in self.runs if run["part"] == part]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The same runs over several seeds, and a report on all of them.
+
+    Attributes:
+        settings: part → a dataclass of settings; the parts run in this order, seed by seed.
+        quick: the same, for a first look.
+        work: does a job, see `run_jobs`.
+        report: sums up what was found, as JSON can hold it.
+        as_table: lays a report out as text.
+        write: writes a report, and its pictures, into a folder; returns the files' names.
+        leaves: see `Job`.
+    """
+
+    settings: Mapping[str, Any]
+    quick: Mapping[str, Any]
+    work: Callable[[Job], dict[str, Any]]
+    report: Callable[[Sweep], dict[str, Any]]
+    as_table: Callable[[dict[str, Any]], str]
+    write: Callable[[Path, dict[str, Any]], list[str]]
+    leaves: Callable[[Job], Sequence[Path]] | None = None
+
+    def run(
+        self,
+        seeds: int,
+        quick: bool,
+        folder: Path,
+        data: Path | None = None,
+        say: Callable[[str], Any] = lambda line: None,
+        executor: Executor | None = None,
+    ) -> dict[str, Any]:
+        """Do all parts for seeds 0, 1, ..., or what is left of them, and return the report.
+
+        Args:
+            seeds: how many.
+            quick: whether a first look is enough.
+            folder: for the results of single runs, and files they leave.
+            data: folder of the dataset, see `mnist`.
+            say: called with a line of text for the reader.
+            executor: does the runs, see `run_jobs`.
+
+        Raises:
+            RuntimeError: a run failed.
+        """
+        settings = self.quick if quick else self.settings
+        jobs = [
+            Job(part, seed, plan, folder, data, leaves=self.leaves)
+            for seed in range(seeds)
+            for part, plan in settings.items()
+        ]
+        return self.report(Sweep(settings, jobs, run_all(self.work, jobs, say, executor), quick, say))

@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,26 +186,10 @@ def fit(
         raise ValueError(f"fit: schedule_each is {schedule_each!r}, expected 'epoch' or 'step'")
     if every < 1:
         raise ValueError(f"fit: every is {every}, expected 1 or more")
-    position, found = Position(), checkpoint is not None and Path(checkpoint).exists()
-    if team is not None:
-        team.start(model, loader.images, loader.labels)
-        found = team.from_first(lambda: found)
-    if checkpoint is not None and found:
-        position = load_training(checkpoint, model, optimizer, loader, schedule, team)
-
-    def save() -> None:
-        if checkpoint is not None:
-            save_training(checkpoint, model, optimizer, loader, position, schedule, team)
-
-    def finish_step(model: Module) -> None:
-        if after_step is not None:
-            after_step(model)
-        if position.step < len(loader):  # the epoch's end does the same below
-            if schedule is not None and schedule_each == "step":
-                schedule.step()
-            if position.step % every == 0:
-                save()
-
+    position = _start(checkpoint, model, optimizer, loader, schedule, team)
+    save = partial(_save, checkpoint, model, optimizer, loader, position, schedule, team)
+    stepped = schedule if schedule_each == "step" else None
+    finish_step = partial(_finish_step, position, len(loader), after_step, stepped, every, save)
     while position.epoch < epochs:
         # Stepped on entering an epoch, not on leaving one: some schedules have no rate beyond the run's last step.
         if schedule is not None and position.epoch > 0 and position.step == 0:
@@ -212,12 +197,54 @@ def fit(
         loss = train(model, loader, loss_fn, optimizer, finish_step, position, team)
         if team is not None:
             team.end_epoch(model, position.epoch + 1)
-        position.losses.append(loss)
-        position.epoch, position.step, position.images, position.loss_sum = position.epoch + 1, 0, 0, 0.0
+        position.end_epoch(loss)
         if after_epoch is not None:
             after_epoch(position)
         save()
     return position.losses
+
+
+def _start(
+    checkpoint: str | Path | None,
+    model: Module,
+    optimizer: Optimizer,
+    loader: DataLoader,
+    schedule: Schedule | None,
+    team: Team | None,
+) -> Position:
+    """Return where a run begins, with all that belongs to it set: where the checkpoint stands, if that file exists."""
+    found = checkpoint is not None and Path(checkpoint).exists()
+    if team is not None:
+        team.start(model, loader.images, loader.labels)
+        found = team.from_first(lambda: found)
+    if checkpoint is None or not found:
+        return Position()
+    return load_training(checkpoint, model, optimizer, loader, schedule, team)
+
+
+def _save(checkpoint: str | Path | None, *run: Any) -> None:
+    """Save a run, see `save_training`, if it has a file."""
+    if checkpoint is not None:
+        save_training(checkpoint, *run)
+
+
+def _finish_step(
+    position: Position,
+    steps: int,
+    after_step: Callable[[Any], Any] | None,
+    schedule: Schedule | None,
+    every: int,
+    save: Callable[[], None],
+    model: Module,
+) -> None:
+    """Do what comes between two of an epoch's steps. After the last one, `fit` does the same once the epoch is counted."""
+    if after_step is not None:
+        after_step(model)
+    if position.step < steps:
+        if schedule is not None:
+            schedule.step()
+        if position.step % every == 0:
+            save()
 
 
 def _split(state: dict[str, Any], arrays: dict[str, Array], owner: str) -> dict[str, Any]:

@@ -38,6 +38,11 @@ class Position:
     loss_sum: float = 0.0
     losses: list[float] = field(default_factory=list)
 
+    def end_epoch(self, loss: float) -> None:
+        """Note the epoch's mean loss, and begin the next one."""
+        self.losses.append(loss)
+        self.epoch, self.step, self.images, self.loss_sum = self.epoch + 1, 0, 0, 0.0
+
 
 def train(
     model: Module,

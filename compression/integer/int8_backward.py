@@ -154,18 +154,19 @@ class Int8LinearOp(
     seen: tuple[Array, Rounded] | None = None
 
     def forward(self, x, w, b=None):
+        """See `linear`; x is kept as int8."""
         out = super().forward(x, w, b)
         self.kept = round_to_int8(innermost(self.x))  # (I, N)
         del self.x
         return out
 
     def vjp_x(self, g):
-        # w.T: (I, O)   g.T: (O, N)   -> (I, N)
+        """w.T: (I, O)   g.T: (O, N)   -> (I, N), seen as (N, I)"""
         w, g_t = round_to_int8(self.w), _rounded(self, g)
         return outermost(_scaled(int8_product(w.q.T, g_t.q), w, g_t, g.dtype))
 
     def vjp_w(self, g):
-        # g.T: (O, N)   x: (N, I)   -> (O, I)
+        """g.T: (O, N)   x: (N, I)   -> (O, I)"""
         g_t = _rounded(self, g)
         return _scaled(int8_product(g_t.q, self.kept.q.T), g_t, self.kept, g.dtype)
 
@@ -182,13 +183,14 @@ class Int8Conv2dOp(
     seen: tuple[Array, Rounded] | None = None
 
     def forward(self, x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+        """See `conv2d`; x is kept as int8."""
         out = super().forward(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
         self.kept = round_to_int8(self.x)  # (C, H, W, N), with its border
         del self.x
         return out
 
     def vjp_x(self, g):
-        # w.T: (C / groups * KH * KW, F / groups)   g: (F / groups, OH * OW * N)   -> columns, for each group
+        """w.T: (C / groups * KH * KW, F / groups)   g: (F / groups, OH * OW * N)   -> columns, for each group"""
         rounded_w, rounded_g = round_to_int8(self.w), _rounded(self, g)
         groups, (channels, *window) = self.geometry[4], self.w.shape[1:]
         grad_x = np.empty(self.kept.q.shape, np.int32)
@@ -199,7 +201,7 @@ class Int8Conv2dOp(
         return outermost(_scaled(crop_image(grad_x, *self.padding), rounded_w, rounded_g, g.dtype))
 
     def vjp_w(self, g):
-        # g: (F / groups, OH * OW * N)   columns: (C / groups * KH * KW, OH * OW * N)   -> (F / groups, C / groups * KH * KW)
+        """g: (F / groups, OH * OW * N)   columns.T: (OH * OW * N, C / groups * KH * KW)   -> w, for each group"""
         rounded_g, groups = _rounded(self, g), self.geometry[4]
         parts = zip(np.split(_rows(rounded_g.q), groups), np.split(self.kept.q, groups), strict=True)
         sums = [int8_row_product(_rows(self._columns(x_q), 3), g_q).T for g_q, x_q in parts]

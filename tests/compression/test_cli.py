@@ -281,7 +281,7 @@ def test_ctrl_c_before_the_first_checkpoint_says_so(small_data, tmp_path, monkey
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.main_job, "train", interrupt)
+    monkeypatch.setattr(cli.main_job, "fit", interrupt)
     result = call("train", "--data", small_data, "--out", tmp_path / "a")
     assert "interrupted; no checkpoint was written yet" in sentence(result, code=130)
 

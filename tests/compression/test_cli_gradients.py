@@ -17,7 +17,8 @@ from .command_line import call
 def study(small_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gradients")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gradient_study, "QUICK", replace(gradient_study.QUICK, limit=200, epochs=2))
+        for name, plan in gradient_study.lessons(replace(gradient_study.QUICK, limit=200, epochs=2)).items():
+            patch.setitem(gradient_study.EXPERIMENT.quick, name, plan)
         result = call("gradients", "--quick", "--data", small_data, "--runs", folder / "runs", "--out", folder)
     assert result.exit_code == 0, result.output
     return folder, json.loads((folder / "gradients.json").read_text()), result.output

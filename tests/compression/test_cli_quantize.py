@@ -79,7 +79,7 @@ def test_observers_draws_a_picture_and_knows_its_layers(small_data, tmp_path):
 
 def test_bits_are_studied_over_seeds_and_drawn(small_data, tmp_path, monkeypatch):
     quick = bits_study.Study(bits=(4, 1), epochs=1, qat_epochs=1, qat_images=300, limit=600, calibration=50)
-    monkeypatch.setattr(bits_study, "QUICK", quick)
+    monkeypatch.setitem(bits_study.EXPERIMENT.quick, "bits", quick)
     arguments = ["bits", "--quick", "--seeds", 2, "--data", small_data, "--runs", tmp_path / "runs", "--out", tmp_path]
     result = call(*arguments)
     assert result.exit_code == 0, result.output
@@ -123,11 +123,10 @@ def test_the_plot_of_bits_shows_errors_and_intervals():
 
 
 def test_accuracies_of_few_bits_are_told_and_kept(small_data, tmp_path, monkeypatch):
-    quick = {
-        accuracy_study.LENET: accuracy_study.LeNetSettings(epochs=1, qat_epochs=1, calibration=50, limit=500),
-        accuracy_study.BINARY: accuracy_study.BinarySettings(epochs=1, binary_epochs=1, limit=500),
-    }
-    monkeypatch.setattr(accuracy_study, "QUICK", quick)
+    lenet = accuracy_study.LeNetSettings(epochs=1, qat_epochs=1, calibration=50, limit=500)
+    monkeypatch.setitem(accuracy_study.QUICK, accuracy_study.LENET, lenet)
+    binary = accuracy_study.BinarySettings(epochs=1, binary_epochs=1, limit=500)
+    monkeypatch.setitem(accuracy_study.QUICK, accuracy_study.BINARY, binary)
     arguments = ["quantized-accuracy", "--quick", "--seeds", 1, "--data", small_data, "--runs", tmp_path / "runs"]
     result = call(*arguments, "--out", tmp_path)
     assert result.exit_code == 0, result.output

@@ -138,7 +138,7 @@ def test_scan_takes_the_articles_budget(tmp_path, small_data):
 
 def test_the_comparison_of_structures(small_data, tmp_path, monkeypatch):
     study = structure_study.Study((0.8,), (), (0.5,), 1, 1, images=300, seconds=0.01)
-    monkeypatch.setattr(structure_study, "QUICK", study)
+    monkeypatch.setitem(structure_study.EXPERIMENT.quick, "structure", study)
     result = call("structure", "--quick", "--data", small_data, "--out", tmp_path / "results", "--runs", tmp_path)
     assert result.exit_code == 0, result.output
     assert len(json.loads((tmp_path / "results" / "structure.json").read_text())["points"]) == 5

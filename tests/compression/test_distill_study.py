@@ -18,6 +18,7 @@ from minigrad.compression.models import LeNet, trained_lenet
 from minigrad.compression.report import t_interval, wilson_interval
 from minigrad.compression.repro.common import images
 from minigrad.compression.soft_target_study import choose_digits
+from minigrad.compression.sweep import run_all
 from minigrad.datasets import mnist, split_validation
 from minigrad.loader import DataLoader
 from minigrad.nn import CrossEntropyLoss
@@ -155,7 +156,7 @@ def test_what_is_done_is_not_done_again_and_what_lacks_its_checkpoint_is(found, 
     jobs = distill_study.students(STUDY, folder, small_data, [folder / "teacher-seed-0.safetensors"], [LeNet()])
     checkpoint_of(jobs["alone"][1]).unlink()
     once_more = []
-    distill_study.do(jobs["alone"], once_more.append)
+    run_all(distill_study.work, jobs["alone"], once_more.append)
     assert "alone, seed 1: done" in once_more[1]
     assert checkpoint_of(jobs["alone"][1]).exists()
 

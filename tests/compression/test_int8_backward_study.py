@@ -30,7 +30,8 @@ def short(monkeypatch):
     monkeypatch.setattr(study, "race", race)
     small = {"linear": (lambda: nn.Linear(8, 4), (16, 8)), "conv": (lambda: nn.Conv2d(2, 3, 3), (4, 2, 6, 6))}
     monkeypatch.setattr(study, "LAYERS", small)
-    monkeypatch.setattr(study, "QUICK", replace(study.QUICK, limit=600, epochs=2, lr=0.1))
+    for way in study.WAYS:
+        monkeypatch.setitem(study.EXPERIMENT.quick, way, replace(study.QUICK, limit=600, epochs=2, lr=0.1))
 
 
 def test_both_ways_are_compared_seed_by_seed(short, small_data, tmp_path):

@@ -1,5 +1,7 @@
 """Structured against unstructured: what the study measures, and what its picture shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,12 +26,13 @@ STUDY = Study((0.0, 0.9), (0.5,), (0.5,), epochs=1, tuning_epochs=1, images=300,
 @pytest.fixture(scope="module")
 def report(small_data, tmp_path_factory):
     said, folder = [], tmp_path_factory.mktemp("structure")
-    found = structure_study.run(STUDY, 2, folder, small_data, said.append)
+    study = replace(structure_study.EXPERIMENT, settings={"structure": STUDY})
+    found = study.run(2, False, folder, small_data, said.append)
     assert len(said) == 4
     assert len(list(folder.glob("*.safetensors"))) == 2 * len(STUDY.shares())
     (folder / "structure-seed-1-filters-0.5.safetensors").unlink()
     said.clear()
-    again = structure_study.run(STUDY, 2, folder, small_data, said.append)
+    again = study.run(2, False, folder, small_data, said.append)
     assert said[0] == "1 of 2 runs are there already: structure-seed-0"
     for old, new in zip(found["points"], again["points"], strict=True):
         assert (old["accuracy"], old["bytes"]) == (new["accuracy"], new["bytes"])

@@ -3,12 +3,12 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from minigrad.compression.executors import Processes
-from minigrad.compression.sweep import Job, do, run_all, run_jobs, stored
+from minigrad.compression.sweep import Experiment, Job, do, run_all, run_jobs, stored
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,59 @@ def test_a_run_that_is_stored_is_not_done_again(tmp_path):
     first = do(work, job)
     assert do(work, job) == first == stored(job)
     assert work.calls == ["a-seed-0"]
+
+
+def beside(job):
+    return [job.folder / f"{job.name}-{half}.txt" for half in ("left", "right")]
+
+
+def test_a_result_without_its_files_is_done_again(tmp_path):
+    plain, job = (Job("a", 3, Settings(), tmp_path, leaves=leaves) for leaves in (None, beside))
+    assert (list(plain.files), plain.identity()) == ([], job.identity())
+    calls = []
+
+    def work(job):
+        calls.append(job.name)
+        for file in job.files:
+            file.touch()
+        return {"value": 9}
+
+    first = do(work, job)
+    assert do(work, job) == first == stored(job) == stored(plain)
+    (tmp_path / "a-seed-3-right.txt").unlink()
+    assert stored(job) is None
+    assert stored(plain) == first
+    said = []
+    run_jobs(work, [job], say=said.append)
+    assert len(said) == 1
+    assert "1 of 1" in said[0]
+    assert len(calls) == 2
+    assert stored(job) is not None
+
+
+def test_an_experiment_reports_on_every_part_and_seed(tmp_path):
+    work = Work()
+    study = Experiment(
+        {"b": Settings("full"), "a": Settings()}, {"b": Settings("quick")}, work,
+        report=lambda sweep: {
+            "jobs": [(job.name, run["seed"]) for job, run in zip(sweep.jobs, sweep.runs, strict=True)],
+            "of b": sweep.results("b"), "settings": sweep.settings, "seeds": sweep.seeds, "quick": sweep.quick,
+            "files": [len(job.files) for job in sweep.jobs], "data": sweep.data,
+        },
+        as_table=str, write=lambda folder, report: [], leaves=lambda job: [tmp_path],
+    )  # fmt: skip
+    said = []
+    assert study.run(3, False, tmp_path, tmp_path / "images", said.append) == {
+        "jobs": [(f"{part}-seed-{seed}", seed) for seed in range(3) for part in "ba"],
+        "of b": [{"value": 0}, {"value": 1}, {"value": 4}], "settings": study.settings, "seeds": [0, 1, 2],
+        "quick": False, "files": [1] * 6, "data": tmp_path / "images",
+    }  # fmt: skip
+    assert len(said) == 6
+    quick = study.run(1, True, tmp_path)
+    assert (quick["jobs"], quick["settings"], quick["quick"]) == ([("b-seed-0", 0)], study.quick, True)
+    assert work.calls.count("b-seed-0") == 2
+    with pytest.raises(RuntimeError, match=r"^a, seed 0: ArithmeticError: the loss is nan$"):
+        replace(study, work=Work(a=9), quick=study.settings).run(1, True, tmp_path / "other")
 
 
 def test_a_result_from_elsewhere_is_stored_here(tmp_path):

@@ -32,6 +32,8 @@ PARALLEL = {
     "resume.py": {
         "every_process_draws_as_the_first": ("random.state = processes[rank]", "random.state = processes[0]"),
         "every_process_writes": ("        if team.rank:\n            return\n", ""),
+        "schedule_steps_twice_between_epochs": ("    if position.step < steps:", "    if True:"),
+        "teams_begin_anew": ("if checkpoint is None or not found:", "if checkpoint is None or not found or team:"),
     },
     "training.py": {
         "mean_loss_of_one_process": ("value, count = team.mean_loss(value, count)", "count = team.mean_loss(value, count)[1]"),
