@@ -24,7 +24,7 @@ class Case:
 
     def __str__(self):
         shapes = ",".join("x".join(map(str, np.shape(x))) or "scalar" for x in self.inputs)
-        return " ".join([shapes, *(f"{k}={v}" for k, v in self.settings.items())])
+        return " ".join([shapes, *(f"{k}={getattr(v, '__name__', v)}" for k, v in self.settings.items())])
 
 
 _rng = np.random.default_rng(7)
