@@ -11,17 +11,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from minigrad.debug.widgets import BLUE, GREEN, GREY, ORANGE
 from minigrad.nn import Module
 from minigrad.tensor import Array
 
 from .pruning import SensitivityScan, StabilityScan
 from .sparse import CONTESTANTS
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLORS = ("#0072B2", "#56B4E9", "#999999", "#8A7000", "#E69F00", "#CC79A7", "#000000", "#009E73", "#D55E00")
 """Okabe and Ito's for many lines; yellow is darkened, to be seen on white. Give each a marker of its own as well."""
-
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
 
 
 def plot_weights(models: Mapping[str, Module], bins: int = 61) -> Figure:
@@ -35,7 +33,7 @@ def plot_weights(models: Mapping[str, Module], bins: int = 61) -> Figure:
         A Figure. Zeros are counted in each panel's corner: as a bar they would dwarf everything else.
     """
     names = [name for name, p in next(iter(models.values())).named_parameters() if p.ndim > 1]
-    figure = Figure(figsize=(2.6 * len(names), 2.1 * len(models)), layout="constrained")
+    figure = Figure(figsize=(2.1 * len(names) + 0.4, 2.1 * len(models)), layout="constrained")
     axes = figure.subplots(len(models), len(names), squeeze=False, sharex="col")
     for row, (stage, model) in enumerate(models.items()):
         weights = {name: p.data for name, p in model.named_parameters()}
@@ -45,9 +43,10 @@ def plot_weights(models: Mapping[str, Module], bins: int = 61) -> Figure:
             color = (BLUE, ORANGE, GREEN)[row % 3]
             ax.hist(w[w != 0], bins=np.linspace(-reach, reach, bins + 1).tolist(), color=color)
             zeros = int((w == 0).sum())
-            ax.text(0.03, 0.95, f"{zeros:,} of {w.size:,}\nare zero", transform=ax.transAxes, va="top", fontsize=8)
+            ax.text(0.03, 0.95, f"{zeros:,} of {w.size:,}\nare zero", transform=ax.transAxes, va="top", fontsize=9)
             ax.margins(y=0.3)
-            ax.tick_params(labelsize=8)
+            ax.locator_params(nbins=4)
+            ax.tick_params(labelsize=9)
             if row == 0:
                 ax.set_title(name, fontsize=10)
             if row == len(models) - 1:
@@ -80,9 +79,7 @@ def plot_masks(models: Mapping[str, Module], name: str = "conv1.weight", columns
     reach = max(float(np.abs(w).max()) for w in weights.values()) or 1.0
     tall = max(w.shape[1] * w.shape[2] / w.shape[3] for w in weights.values())
     rows = [(words, w[i : i + columns]) for words, w in weights.items() for i in range(0, len(w), columns)]
-    figure = Figure(
-        figsize=(1.25 * columns + 1.4, (1.1 * min(tall, 2.5) + 0.25) * len(rows) + 0.6), layout="constrained"
-    )
+    figure = Figure(figsize=(columns + 1.4, (min(tall, 2.5) + 0.25) * len(rows) + 0.6), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     colors = ScalarMappable(Normalize(-reach, reach), "PuOr_r")
     for row, (words, w) in zip(axes, rows, strict=True):
@@ -94,7 +91,7 @@ def plot_masks(models: Mapping[str, Module], name: str = "conv1.weight", columns
             ax.set_facecolor("#AAAAAA")
             ax.set_frame_on(True)
             ax.imshow(picture, cmap=colors.cmap, norm=colors.norm)
-            ax.set_title(f"{np.count_nonzero(values)} of {values.size}", fontsize=8)
+            ax.set_title(f"{np.count_nonzero(values)} of {values.size}", fontsize=9)
     figure.colorbar(colors, ax=axes, label="weight (grey: zero)", pad=0.01)
     figure.suptitle(f"{name}: what is left of each filter", fontsize=11)
     return figure
@@ -148,6 +145,9 @@ SERIES = [
 ]
 """Colour and dashes of lines that share a panel."""
 
+MARKERS = "os^vPX"
+"""For lines that SERIES alone would not tell apart: some of its colours look alike to a colour-blind reader."""
+
 
 def plot_sensitivity(scan: SensitivityScan, allocation: Mapping[str, float] | None = None, lost: float = 20) -> Figure:
     """Draw accuracy over sparsity, a line for each layer pruned by itself (Han et al. 2015, figure 6).
@@ -162,18 +162,19 @@ def plot_sensitivity(scan: SensitivityScan, allocation: Mapping[str, float] | No
     for i, (name, accuracy) in enumerate(scan.accuracy.items()):
         color, dashes = SERIES[i % len(SERIES)]
         label = f"{name} ({scan.sizes[name]:,})"
-        ax.plot(100 * scan.sparsities, accuracy, color=color, linestyle=dashes, marker=".", label=label)
+        style = {"color": color, "linestyle": dashes, "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
+        ax.plot(100 * scan.sparsities, accuracy, label=label, **style)
         if allocation:
             x = allocation[name]
             y = np.interp(x, scan.sparsities, accuracy)
             ax.plot(100 * x, y, "D", color=color, markersize=16 - 2 * i, fillstyle="none")  # rings: none hides another
     ax.axhline(scan.dense, color="black", linewidth=0.8)
-    ax.annotate(f"dense {scan.dense:.2f} %", (0, scan.dense), xytext=(0, 4), textcoords="offset points", fontsize=8)
+    ax.annotate(f"dense {scan.dense:.2f} %", (0, scan.dense), xytext=(0, 4), textcoords="offset points", fontsize=9)
     ax.set_xlabel("weights of the layer removed (%)")
     ax.set_ylabel("accuracy (%)")
     ax.set_ylim(scan.dense - lost, scan.dense + 0.1 * lost)
     ax.set_title("Each layer pruned by itself" + (" (diamonds: sparsity chosen)" if allocation else ""), fontsize=11)
-    ax.legend(title="weight (size)", loc="lower left", fontsize=8, title_fontsize=8)
+    ax.legend(title="weight (size)", loc="lower left", fontsize=9, title_fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -200,7 +201,7 @@ def plot_stability(scans: Mapping[str, StabilityScan]) -> Figure:
         axes[0, column].set(xscale="log", yscale="log")
     axes[0, 0].set_ylabel("relative change of the logits")
     axes[1, 0].set_ylabel("predictions flipped (%)")
-    axes[0, 0].legend(fontsize=8)
+    axes[0, 0].legend(fontsize=9)
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
     return figure
@@ -219,7 +220,7 @@ def plot_connections(weight: Array, side: int = 28) -> Figure:
     """
     alive = weight[(weight != 0).any(axis=1)] != 0  # (neurons alive, pixels)
     per_pixel = alive.sum(axis=0)
-    figure = Figure(figsize=(11, 6.4), layout="constrained")
+    figure = Figure(figsize=(10, 6.2), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=[5.2, 1], height_ratios=[3, 1])
     dots, counts, image = (figure.add_subplot(grid[place]) for place in ((0, 0), (1, 0), (1, 1)))
     neurons, pixels = np.nonzero(alive)
@@ -230,10 +231,11 @@ def plot_connections(weight: Array, side: int = 28) -> Figure:
     counts.bar(np.arange(len(per_pixel)), per_pixel, width=1, color=BLUE)
     counts.set(xlim=dots.get_xlim(), ylabel="connections", xlabel=f"pixel, row by row: a tick every {side}")
     for ax in (dots, counts):
-        ax.set_xticks(range(0, weight.shape[1] + 1, side))
-        ax.tick_params(axis="x", labelsize=7, rotation=90, labelbottom=ax is counts)
+        ax.set_xticks(range(0, weight.shape[1] + 1, 4 * side))
+        ax.set_xticks(range(0, weight.shape[1] + 1, side), minor=True)
+        ax.tick_params(axis="x", labelbottom=ax is counts)
     shown = image.imshow(per_pixel.reshape(side, side), cmap="viridis")
-    image.set(xticks=[], yticks=[], xlabel="the same, as an image")
+    image.set(xticks=[], yticks=[], xlabel="as an image")
     figure.colorbar(shown, ax=image, label="connections")
     return figure
 
@@ -245,7 +247,7 @@ def plot_atlas(atlas: Mapping[str, Any]) -> Figure:
         atlas: what `measure_atlas` returned. A diamond marks where a format becomes faster than NumPy's dense product.
     """
     shapes, batches = ([*dict.fromkeys(map(tuple, atlas["grid"]["shapes"]))], atlas["grid"]["batches"])
-    figure = Figure(figsize=(1.2 + 3.1 * len(batches), 1.2 + 2.5 * len(shapes)), layout="constrained")
+    figure = Figure(figsize=(1.2 + 2.9 * len(batches), 1.2 + 2.4 * len(shapes)), layout="constrained")
     axes = figure.subplots(len(shapes), len(batches), squeeze=False, sharex=True, sharey=True)
     markers = dict(zip(CONTESTANTS, " .osv^", strict=True))
     for ax, key in zip(axes.flat, product(shapes, batches), strict=True):

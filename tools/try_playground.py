@@ -1,6 +1,6 @@
 """Try the playground where people use it: draw on it by mouse, keyboard and finger, and feed it test images.
 
-    python tools/try_playground.py runs/playground
+    python -m tools.try_playground runs/playground
 
 Chromium is driven without a window, on a page of the LeNet that comes with the package. Drawn digits must be recognised,
 and 1,000 test images must give the integer model's logits, each of them. Screenshots at the width of a desk and of a
@@ -9,14 +9,11 @@ chromium-driver).
 """
 
 import base64
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
@@ -31,6 +28,7 @@ from minigrad.compression.integer import to_integer
 from minigrad.compression.models import trained_lenet
 from minigrad.compression.pruning import ARTICLE_SPARSITY, SparsePruner
 from minigrad.datasets import mnist, normalize
+from tools.browser import screenshot, start
 
 IMAGES = 1000
 WIDTHS = {"desk": (1250, 900), "phone": (360, 740)}
@@ -83,19 +81,6 @@ def main(out: Path) -> None:
         finally:
             browser.quit()
     print(f"Screenshots are in {out}.")
-
-
-def start(width: int, height: int, touches: bool) -> Any:
-    """Return a Chromium without a window, of a desk or of a phone."""
-    options = webdriver.ChromeOptions()
-    for option in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--window-size={width},{height}"):
-        options.add_argument(option)
-    if touches:  # a window of Chromium cannot be as narrow as a phone
-        metrics = {"width": width, "height": height, "pixelRatio": 2.0, "touch": True}
-        options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = shutil.which("chromedriver")  # told where it is, Selenium asks no server
-    return webdriver.Chrome(options, Service(driver) if driver else None)
 
 
 def draw_digits(browser: Any, out: Path, name: str) -> None:
@@ -160,13 +145,6 @@ def check_width(browser: Any) -> None:
     inside, window = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
     if inside > window:
         raise RuntimeError(f"the page is {inside} pixels wide in a window of {window}")
-
-
-def screenshot(browser: Any, path: Path) -> None:
-    """Take a picture of the whole page."""
-    settings = {"captureBeyondViewport": True, "format": "png"}
-    picture = browser.execute_cdp_cmd("Page.captureScreenshot", settings)["data"]
-    path.write_bytes(base64.b64decode(picture))
 
 
 def compare(browser: Any, pixels: Any, integer: Any, floats: dict[str, Any]) -> None:

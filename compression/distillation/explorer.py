@@ -1,12 +1,11 @@
 """Temperature under one's fingers: sliders in a notebook, and a picture where there are none."""
 
-import base64
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from minigrad.debug.widgets import Choice, Picture, Slider, explore
 from minigrad.tensor import Array
 
 from ..figures import BLUE, GREY, ORANGE
@@ -54,7 +53,7 @@ def plot_explorer(logits: Any, image: Any, label: int, settings: Any = STATIC) -
     """
     pairs = [(check_temperature("plot_explorer", t), check_alpha("plot_explorer", a)) for t, a in settings]
     classes = np.arange(check_logits("plot_explorer", logits).shape[1])
-    figure = Figure(figsize=(9, 0.5 + 2.1 * len(pairs)), layout="constrained")
+    figure = Figure(figsize=(9, 0.5 + 2.2 * len(pairs)), layout="constrained")
     axes = figure.subplots(len(pairs), 3, squeeze=False, sharey="col", width_ratios=(0.7, 1.3, 1.3))
     for row, (temperature, alpha) in zip(axes, pairs, strict=True):
         row[0].imshow(np.asarray(image).reshape(np.shape(image)[-2:]), cmap="gray")
@@ -71,9 +70,9 @@ def plot_explorer(logits: Any, image: Any, label: int, settings: Any = STATIC) -
         row[2].set_title(f"pull at a student that knows nothing, α = {alpha:g}", fontsize=9)
         for ax in row[1:]:
             ax.set_xticks(classes)
-            ax.tick_params(labelsize=8)
+            ax.tick_params(labelsize=9)
             ax.spines[["top", "right"]].set_visible(False)
-    axes[0, 2].legend(fontsize=7)
+    axes[0, 2].legend(fontsize=9)
     for ax in axes[-1, 1:]:
         ax.set_xlabel("class")
     return figure
@@ -88,7 +87,7 @@ def explore_temperature(logits: Any, images: Any, labels: Any = None) -> Any:
         labels: (N,); by default the classes that the teacher chooses.
 
     Returns:
-        A widget, which a notebook shows; or the Figure of `plot_explorer` if ipywidgets (extra `notebooks`) is missing.
+        A widget, which a notebook shows; or the Picture of `plot_explorer` if ipywidgets (extra `notebooks`) is missing.
 
     Raises:
         ValueError: logits, images and labels are not equally many, or none.
@@ -100,38 +99,30 @@ def explore_temperature(logits: Any, images: Any, labels: Any = None) -> Any:
             f"explore_temperature: {len(logits)} rows of logits, {len(images)} images and {len(labels)} labels; "
             "expected as many of each"
         )
-    try:
-        import ipywidgets  # pyright: ignore[reportMissingImports]  of the extra "notebooks"
-    except ImportError:
-        return plot_explorer(logits[0], images[0], int(labels[0]))
-    return _widget(ipywidgets, logits, images, labels)
 
+    def look(digit: int, temperature: float, alpha: float) -> Picture:
+        figure = plot_explorer(logits[digit], images[digit], int(labels[digit]), [(temperature, alpha)])
+        return Picture(figure, _words(logits[digit], int(labels[digit]), temperature, alpha))
 
-def _widget(widgets: Any, logits: Array, images: Any, labels: Array) -> Any:
-    look: Any = {"style": {"description_width": "initial"}, "layout": {"width": "330px"}}
-    digit = widgets.Dropdown(
-        options=[(f"{i}: labelled {label}", i) for i, label in enumerate(labels)], description="digit"
+    def static() -> Picture:
+        words = " ".join(_words(logits[0], int(labels[0]), *setting) for setting in STATIC)
+        return Picture(plot_explorer(logits[0], images[0], int(labels[0])), words)
+
+    return explore(
+        look,
+        static,
+        digit=Choice("digit", {f"{i}: labelled {label}": i for i, label in enumerate(labels)}),
+        temperature=Slider("temperature T", -1, 2, 0.05, value=1, log=True),
+        alpha=Slider("α", 0.0, 1.0, 0.05, value=0.5),
     )
-    temperature = widgets.FloatLogSlider(
-        value=1, base=10, min=-1, max=2, step=0.05, description="temperature T", readout_format=".2f", **look
+
+
+def _words(logits: Array, label: int, temperature: float, alpha: float) -> str:
+    """Say what a row of the picture shows."""
+    p = soft_targets(logits[None], temperature)[0]
+    likeliest = ", ".join(f"{k} {100 * p[k]:.1f} %" for k in np.argsort(-p)[:3])
+    soft, hard = pulls(logits, label, temperature, alpha)
+    return (
+        f"Soft targets of a digit labelled {label} at T = {temperature:.3g}: {likeliest}. "
+        f"Pull at the logit of {label} at α = {alpha:.2g}: soft term {soft[label]:.3f}, hard term {hard[label]:.3f}."
     )
-    alpha = widgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="α", **look)
-    picture = widgets.HTML()
-
-    def draw(change: Any = None) -> None:
-        i = digit.value
-        figure = plot_explorer(logits[i], images[i], int(labels[i]), [(temperature.value, alpha.value)])
-        words = f"soft targets of a digit labelled {labels[i]} at T = {temperature.value:.3g} and α = {alpha.value:.2g}"
-        picture.value = f'<img alt="{words}" style="max-width: 100%" src="data:image/png;base64,{_png(figure)}">'
-
-    for control in (digit, temperature, alpha):
-        control.observe(draw, "value")
-    draw()
-    return widgets.VBox([widgets.HBox([digit, temperature, alpha], layout={"flex_flow": "row wrap"}), picture])
-
-
-def _png(figure: Figure) -> str:
-    """Return the picture as base64."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return base64.b64encode(buffer.getvalue()).decode()

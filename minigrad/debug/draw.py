@@ -6,7 +6,7 @@ sorted by the mean place of their neighbours, up and down a few times (Sugiyama,
 method), then moved towards it as far as boxes of their layer allow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -19,17 +19,21 @@ from minigrad.nn import Module
 from minigrad.tape import Node
 from minigrad.tensor import Tensor
 
-CHARACTER, HEIGHT, GAP_X, GAP_Y, MARGIN = 7.3, 40, 22, 34, 16  # pixels; a character of the 12-pixel monospace font
+CHARACTER, LINE, GAP_X, GAP_Y, MARGIN = 7.3, 16, 22, 34, 16  # pixels; a character of the 12-pixel monospace font
 SWEEPS = 8
 
 # A notebook puts pictures into one page: the class keeps these rules from the others.
 STYLE = """
 .graph text { font: 12px monospace; text-anchor: middle; fill: #1b1f24 }
-.graph .shape { fill: #57606a }
+.graph text + text { fill: #57606a }
 .graph .op { fill: #ddf4ff; stroke: #0969da }
 .graph .leaf { fill: #dafbe1; stroke: #1a7f37 }
 .graph .constant { fill: #f6f8fa; stroke: #8c959f; stroke-dasharray: 4 3 }
 .graph .edge { fill: none; stroke: #57606a }
+.graph .waiting { fill: #ffffff }
+.graph .gets { stroke: #a85b00; stroke-width: 2.5; stroke-dasharray: 7 3 }
+.graph .now { fill: #ffe1a0; stroke: #a85b00; stroke-width: 3 }
+.graph .flow { stroke: #a85b00; stroke-width: 2.5 }
 """
 
 
@@ -41,6 +45,7 @@ class Box:
         above, below: where its arrows come from (for an op in the order of its arguments) and where they go.
         layer, rank: row, 0 at the top, and place in the row, 0 on the left.
         x, y: middle of the upper edge, in pixels.
+        height: in pixels, the same for all.
     """
 
     lines: tuple[str, ...] = ()
@@ -51,6 +56,7 @@ class Box:
     rank: int = 0
     x: float = 0.0
     y: float = 0.0
+    height: int = 0
 
     @property
     def width(self) -> float:
@@ -97,16 +103,39 @@ def draw(tensor: Tensor, model: Module | None = None) -> Drawing:
         >>> drawing.svg.count('class="op"'), drawing.svg.count('class="leaf"'), drawing.svg.count('class="edge"')
         (2, 2, 4)
     """
-    boxes = _boxes(tensor, {id(p): name for name, p in model.named_parameters()} if model is not None else {})
+    names = {id(p): name for name, p in model.named_parameters()} if model is not None else {}
+    return draw_labelled(tensor, lambda x: _label(x, names))
+
+
+def draw_labelled(
+    tensor: Tensor, label: Callable[[Any], tuple[tuple[str, ...], str]], title: Sequence[str] = ()
+) -> Drawing:
+    """Draw the graph with texts of one's own.
+
+    Args:
+        tensor: the result.
+        label: called with each tensor, array and number; returns its lines of text and its kind: "op", "leaf" or "constant",
+            with "waiting", "gets" or "now" after it for a step on the way back. Arrows between the last two are thick.
+        title: lines above the picture.
+
+    Raises:
+        RuntimeError, ValueError: as `draw`.
+
+    Example:
+        >>> a = Tensor([1.0], requires_grad=True)
+        >>> draw_labelled(a * a, lambda x: (("text",), "leaf gets" if x is a else "op now")).svg.count("edge flow")
+        2
+    """
+    boxes = _boxes(tensor, label)
     if len(boxes) > 1000:
         raise ValueError(f"draw: the graph has {len(boxes)} nodes, too many to read; draw a smaller part of it")
     layers = _layers(boxes)
     _sort(layers)
-    _place(layers)
-    return Drawing(_svg(boxes, layers))
+    _place(layers, top=MARGIN + LINE * len(title))
+    return Drawing(_svg(boxes, layers, title))
 
 
-def _boxes(root: Tensor, names: dict[int, str]) -> list[Box]:
+def _boxes(root: Tensor, label: Callable[[Any], tuple[tuple[str, ...], str]]) -> list[Box]:
     """Return a box for each tensor, array and number from which the root was computed, every one after its inputs."""
     made: dict[int, Box] = {}
     stack: list[tuple[Any, bool]] = [(root, False)]
@@ -121,7 +150,7 @@ def _boxes(root: Tensor, names: dict[int, str]) -> list[Box]:
         if not inputs_are_made:
             stack += [(x, True), *((i, False) for i in reversed(inputs))]
             continue
-        made[id(x)] = Box(*_label(x, names), [made[id(i)] for i in inputs])
+        made[id(x)] = Box(*label(x), [made[id(i)] for i in inputs])
     return list(made.values())
 
 
@@ -181,8 +210,9 @@ def _rank_by_users(box: Box) -> float:
     return _mean([n.rank + n.above.index(box) / len(n.above) for n in box.below] or [box.rank])
 
 
-def _place(layers: list[list[Box]]) -> None:
+def _place(layers: list[list[Box]], top: float) -> None:
     """Give each box its coordinates: near the mean of its neighbours', in order, and apart from the next."""
+    height = LINE // 2 + LINE * max(len(box.lines) for layer in layers for box in layer)
     for layer in layers:
         _spread(layer, [0.0] * len(layer))
     for _ in range(SWEEPS):
@@ -192,7 +222,7 @@ def _place(layers: list[list[Box]]) -> None:
     for depth, layer in enumerate(layers):
         for box in layer:
             box.x += MARGIN - left
-            box.y = MARGIN + depth * (HEIGHT + GAP_Y)
+            box.y, box.height = top + depth * (height + GAP_Y), height
 
 
 def _spread(layer: list[Box], wanted: list[float]) -> None:
@@ -207,32 +237,42 @@ def _spread(layer: list[Box], wanted: list[float]) -> None:
         box.x = (right[i] + left[i]) / 2
 
 
-def _svg(boxes: list[Box], layers: list[list[Box]]) -> str:
+def _svg(boxes: list[Box], layers: list[list[Box]], title: Sequence[str]) -> str:
     number = {id(box): i for i, box in enumerate(boxes)}
     width = max(box.x + box.width / 2 for layer in layers for box in layer) + MARGIN
-    height = len(layers) * (HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
+    wanted = max((CHARACTER * len(line) for line in title), default=0.0) + 2 * MARGIN
+    for box in (box for layer in layers for box in layer):
+        box.x += max(0.0, wanted - width) / 2
+    width, height = max(width, wanted), layers[-1][0].y + layers[-1][0].height + MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="graph" width="{width:.0f}" height="{height}" '
         f'viewBox="0 0 {width:.1f} {height}" role="img">',
         f"<style>{STYLE}</style>",
-        '<defs><marker id="graph-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+        '<defs><marker id="graph-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
+        'markerUnits="userSpaceOnUse" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#57606a"/></marker></defs>',
         f'<rect class="page" width="{width:.1f}" height="{height}" fill="white"/>',
+    ]
+    parts += [
+        f'<text x="{width / 2:.1f}" y="{MARGIN + LINE * i}">{escape(line)}</text>' for i, line in enumerate(title)
     ]
     for box in boxes:
         for i in range(len(box.above)):
             source, line = _arrow(box, i)
+            edge = "edge flow" if "now" in box.kind and "gets" in source.kind else "edge"
             parts.append(
-                f'<path class="edge" data-from="{number[id(source)]}" data-to="{number[id(box)]}" d="{line}" '
+                f'<path class="{edge}" data-from="{number[id(source)]}" data-to="{number[id(box)]}" d="{line}" '
                 'marker-end="url(#graph-arrow)"/>'
             )
     for box in boxes:
-        round_ = 4 if box.kind == "op" else HEIGHT / 2
+        round_ = 4 if box.kind.startswith("op") else 20
+        texts = "".join(
+            f'<text x="{box.x:.1f}" y="{box.y + LINE * (i + 1)}">{escape(line)}</text>'
+            for i, line in enumerate(box.lines)
+        )
         parts.append(
             f'<g data-node="{number[id(box)]}"><rect class="{box.kind}" x="{box.x - box.width / 2:.1f}" y="{box.y}" '
-            f'width="{box.width:.1f}" height="{HEIGHT}" rx="{round_}"/>'
-            f'<text x="{box.x:.1f}" y="{box.y + 16}">{escape(box.lines[0])}</text>'
-            f'<text class="shape" x="{box.x:.1f}" y="{box.y + 32}">{escape(box.lines[1])}</text></g>'
+            f'width="{box.width:.1f}" height="{box.height}" rx="{round_}"/>{texts}</g>'
         )
     return "\n".join([*parts, "</svg>"])
 
@@ -242,7 +282,7 @@ def _arrow(box: Box, argument: int) -> tuple[Box, str]:
     x, y = box.x - box.width / 2 + box.width * (argument + 1) / (len(box.above) + 1), box.y
     source, line = box.above[argument], ""
     while True:
-        bottom = source.y + HEIGHT
+        bottom = source.y + source.height
         middle = (bottom + y) / 2
         line = f"C{source.x:.1f} {middle} {x:.1f} {middle} {x:.1f} {y}{line}"
         if source.lines:

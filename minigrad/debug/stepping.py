@@ -33,10 +33,10 @@ class Step:
     filled: list[Node]
 
     def __str__(self) -> str:
-        lines = [f"{self.op} {self.node.data.shape}, incoming gradient {_values(self.incoming)}"]
+        lines = [f"{self.op} {self.node.data.shape}, incoming gradient {values_of(self.incoming)}"]
         for name, (x, gradient) in zip(self.arguments, self.outgoing, strict=True):
-            lines.append(f"  to {name} {x.data.shape}: {_values(gradient)}")
-        lines += [f"  .grad of a leaf {leaf.data.shape} is now {_values(leaf.grad)}" for leaf in self.filled]
+            lines.append(f"  to {name} {x.data.shape}: {values_of(gradient)}")
+        lines += [f"  .grad of a leaf {leaf.data.shape} is now {values_of(leaf.grad)}" for leaf in self.filled]
         return "\n".join(lines)
 
 
@@ -108,8 +108,13 @@ def _argument_names(op: ops.Op) -> list[str]:
     return [op.argument_name(i) for i, x in enumerate(op.inputs) if isinstance(x, Node) and x.requires_grad]
 
 
-def _values(array: Array | None) -> str:
-    """Show a few values as they are, and the range of many."""
+def values_of(array: Array | None) -> str:
+    """Show a few values as they are, and the range of many.
+
+    Example:
+        >>> values_of(np.array([1.0, 0.25])), values_of(np.arange(9.0))
+        ('[1. 0.25]', 'from 0 to 8')
+    """
     if array is None or array.size <= 6:
         return "None" if array is None else " ".join(np.array2string(array, precision=4).split())
     return f"from {array.min():.4g} to {array.max():.4g}"

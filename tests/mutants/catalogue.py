@@ -73,6 +73,21 @@ MUTANTS = [
         python_numbers_become_float64=("Tensor(np.asarray(x, like.dtype))", "Tensor(np.asarray(x, np.float64))"),
     ),
     *_in(
+        "debug/stepper.py",
+        stepper_shows_the_last_share=("gradients[id(x)] + share if id(x) in gradients else share", "share"),
+        stepper_leaves_gradients_behind=("            leaf.grad = before", "            pass"),
+        stepper_calls_all_gradients_complete=("if frame.missing.get(id(x)) else", "if False else"),
+    ),
+    *_in(
+        "debug/window.py",
+        window_shows_the_next_element_too=(
+            "reshape(out.shape) <= position, out",
+            "reshape(out.shape) <= position + 1, out",
+        ),
+        window_ends_without_padding=('(n + 2 * settings["padding"] -', '(n + settings["padding"] -'),
+    ),
+    *_in("debug/widgets.py", words_not_escaped=("escape(self.words)", "self.words")),
+    *_in(
         "ops/base.py",
         no_unbroadcast=("unbroadcast(gradient, x.shape) if", "np.resize(gradient, x.shape) if"),
         unbroadcast_averages=("gradient.sum(axis=stretched,", "gradient.mean(axis=stretched,"),

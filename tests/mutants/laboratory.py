@@ -16,6 +16,26 @@ LABORATORY = {
         "masked_weights_multiplied": ("np.multiply(bits, mask, out=bits)", "np.multiply(w, mask, out=w)"),
         "pruned_behind_the_callers_back": ("self.apply_(copy.deepcopy(model))", "self.apply_(model)"),
     },
+    "compression/pruning/explorer.py": {
+        "explorer_prunes_all_layers_less": (
+            "dict.fromkeys(alone.sizes, share)",
+            "dict.fromkeys(alone.sizes, share**2)",
+        ),
+        "explorer_says_what_stays_for_what_goes": ("gone = int(np.sum(~kept))", "gone = int(np.sum(kept))"),
+    },
+    "compression/quantization/explorer.py": {
+        "decibels_of_amplitudes": (
+            "float(10 * np.log10(np.mean(w**2) / noise))",
+            "float(20 * np.log10(np.mean(w**2) / noise))",
+        ),
+    },
+    "compression/integer/explorer.py": {
+        "explorer_floors": ("(products + (1 << (down - 1))) >> down", "products >> down"),
+        "explorer_multiplier_overflows": (
+            "return (q // 2, shift + 1) if q == 2**bits else (q, shift)",
+            "return q, shift",
+        ),
+    },
     "compression/pruning/finetune.py": {
         "finetuned_without_masks": ("optimizer, after_step=pruner.apply_)", "optimizer)"),
     },
@@ -173,6 +193,13 @@ LABORATORY = {
         "suspects_go_on_together": ("ready = suspects[:1]\n", "ready = suspects[:at_once]\n"),
         "begun_before_what_it_needs": ("if job.needs not in unfinished", "if job"),
         "the_dead_ones_forgotten": ("suspects.append(job)", "unfinished.remove(job.name)"),
+        "believed_without_its_files": ("if same and all(file.exists() for file in job.files)", "if same"),
+        "files_unknown_to_an_experiment": ("data, leaves=self.leaves)", "data)"),
+        "first_look_at_full_settings": ("self.quick if quick else self.settings", "self.settings"),
+        "results_of_all_parts": ('for run in self.runs if run["part"] == part]', "for run in self.runs]"),
+    },
+    "compression/demo.py": {
+        "rate_that_does_not_fall": ("if cosine else None", "if False else None"),
     },
     "compression/executors.py": {
         "dead_workers_not_replaced": (

@@ -4,7 +4,6 @@ import sys
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from minigrad.compression.distillation import DistillationLoss, explore_temperature, plot_explorer
 from minigrad.compression.distillation.explorer import pulls
@@ -43,10 +42,16 @@ def test_the_picture_has_a_row_for_each_setting(digits):
 
 def test_without_widgets_there_is_a_picture(digits, monkeypatch):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    figure = explore_temperature(*digits, labels=[1, 2, 3])
-    assert isinstance(figure, Figure)
-    assert figure.axes[0].get_title() == "labelled 1"
-    assert len(figure.axes) == 9
+    logits, images = digits
+    picture = explore_temperature(logits, images, labels=[1, 2, 3])
+    assert picture.figure.axes[0].get_title() == "labelled 1"
+    assert len(picture.figure.axes) == 9
+    for temperature in (1, 4, 20):
+        p = np.exp(logits[0] / temperature) / np.exp(logits[0] / temperature).sum()
+        k = int(p.argmax())
+        assert f"Soft targets of a digit labelled 1 at T = {temperature}: {k} {100 * p[k]:.1f} %, " in picture.words
+        soft = 0.5 * temperature * (p[1] - 0.1)
+        assert f"Pull at the logit of 1 at α = 0.5: soft term {soft:.3f}, hard term 0.450." in picture.words
 
 
 def test_the_sliders_move_the_picture(digits):
@@ -62,8 +67,9 @@ def test_the_sliders_move_the_picture(digits):
         control.value = value
         seen.append(picture.value)
     assert len(set(seen)) == 4
-    alt = f'alt="soft targets of a digit labelled {logits[2].argmax()} at T = 20 and α = 0.9"'
-    assert alt in seen[-1]
+    label = logits[2].argmax()
+    assert f'alt="Soft targets of a digit labelled {label} at T = 20: {label} ' in seen[-1]
+    assert f"Pull at the logit of {label} at α = 0.9: soft term" in seen[-1]
     widgets.Widget.close_all()
 
 
