@@ -82,7 +82,7 @@ class DistillationLoss(Module):
         balance: whether the soft term is multiplied by T². False is for looking at what happens then.
         weights: one number a teacher, for an ensemble; see `soft_targets`.
 
-    Called as loss(student_logits, teacher_logits, targets):
+    Called with:
         student_logits: (N, K).
         teacher_logits: (N, K), or (M, N, K) of M teachers whose softened probabilities are averaged. Taken as numbers: no
             gradient reaches the teacher.

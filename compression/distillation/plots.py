@@ -42,7 +42,7 @@ def plot_soft_targets(logits: Any, temperatures: Any, images: Any = None, labels
     count = len(logits)
     columns = min(count, 3)
     rows = -(-count // columns)
-    figure = Figure(figsize=(0.8 + 3.4 * columns, 0.6 + 2.7 * rows), layout="constrained")
+    figure = Figure(figsize=(0.6 + 3.2 * columns, 0.6 + 2.8 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
     p = np.stack([soft_targets(logits, t) for t in temperatures])  # (S, N, K)
     for n, ax in enumerate(axes):
@@ -72,7 +72,15 @@ def _draw_soft_targets(ax: Axes, temperatures: Array, p: Array, order: Array) ->
     if len(order) > NAMED:
         ax.plot([], [], color="#BBBBBB", linewidth=0.8, label="others")
     ax.set(xscale="log", ylim=(-0.03, 1.03))
-    ax.legend(title="class", fontsize=7, title_fontsize=7, loc="upper right", bbox_to_anchor=(1, 0.68))
+    ax.legend(
+        title="class",
+        fontsize=9,
+        title_fontsize=9,
+        loc="upper right",
+        bbox_to_anchor=(1, 0.7),
+        handlelength=1.8,
+        labelspacing=0.2,
+    )
     _clean(ax)
 
 
@@ -102,7 +110,7 @@ def plot_temperature_entropy(logits: Any, temperatures: Any) -> Figure:
     ax.axhline(most, color=GREY, linestyle=":", label=f"uniform: log {logits.shape[1]} = {most:.2f}")
     ax.set(xscale="log", ylabel="entropy of the soft targets (nats)", ylim=(0, 1.08 * most))
     _temperature_axis(ax)
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=9)
     return figure
 
 
@@ -126,7 +134,7 @@ def plot_gradient_terms(terms: analysis.GradientTerms, temperatures: Any) -> Fig
     ax.plot(temperatures[last], 1.6 * slope, "k:", lw=1, label="1/T²")
     ax.set(xscale="log", yscale="log", ylabel="length of the gradient (per image)")
     _temperature_axis(ax)
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=9)
     return figure
 
 
@@ -144,7 +152,7 @@ def plot_gradient_cosine(cosines: Array, temperatures: Any) -> Figure:
     ax.axhline(1, color=GREY, linestyle=":", label="the same direction")
     ax.set(xscale="log", ylabel="cosine: soft targets, logit matching", ylim=(min(0, low.min()) - 0.03, 1.06))
     _temperature_axis(ax)
-    ax.legend(fontsize=8, loc="lower right")
+    ax.legend(fontsize=9, loc="lower right")
     return figure
 
 
@@ -170,7 +178,7 @@ def plot_gain(gain: Any, temperatures: Sequence[float], alphas: Sequence[float])
     shown = ax.imshow(gain, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto", origin="lower")
     for (row, column), value in np.ndenumerate(gain):
         dark = abs(value) > 0.6 * reach
-        ax.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+        ax.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=9, color="white" if dark else "black")
     ax.set_xticks(range(len(temperatures)), [f"{t:g}" for t in temperatures])
     ax.set_yticks(range(len(alphas)), [f"{a:g}" for a in alphas])
     ax.set(xlabel="temperature T", ylabel="α (weight of the teacher)")
@@ -184,7 +192,7 @@ def plot_confusions(matrices: Mapping[str, Array]) -> Figure:
     Args:
         matrices: name, such as "teacher", → counts (K, K) as `analysis.confusion_matrix` gives them.
     """
-    figure = Figure(figsize=(3.5 * len(matrices) + 0.6, 3.9), layout="constrained")
+    figure = Figure(figsize=(3.2 * len(matrices) + 0.6, 3.6), layout="constrained")
     axes = figure.subplots(1, len(matrices), squeeze=False)[0]
     mistakes = {name: np.where(np.eye(len(m), dtype=bool), 0, m) for name, m in matrices.items()}
     most = max(1, *(int(m.max()) for m in mistakes.values()))
@@ -194,7 +202,7 @@ def plot_confusions(matrices: Mapping[str, Array]) -> Figure:
         for (row, column), value in np.ndenumerate(counts):
             if value:
                 color = "white" if value > 0.6 * most else "black"
-                ax.text(column, row, str(value), ha="center", va="center", fontsize=7, color=color)
+                ax.text(column, row, str(value), ha="center", va="center", fontsize=9, color=color)
         ax.set_title(f"{name}: {counts.sum():,} errors in {np.sum(every):,}", fontsize=10)
         ax.set(xlabel="taken for", xticks=range(len(counts)), yticks=range(len(counts)))
     axes[0].set_ylabel("labelled")
@@ -228,7 +236,15 @@ def plot_negative_share(shares: analysis.LabelShares, temperatures: Any) -> Figu
         xscale="log", ylabel="share of the gradient (%)", ylim=(0, 100), xlim=(temperatures.min(), temperatures.max())
     )
     _temperature_axis(ax)
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3, columnspacing=1, handlelength=1.2)
+    ax.legend(
+        fontsize=9,
+        loc="upper center",
+        bbox_to_anchor=(0.48, 1.16),
+        ncols=3,
+        columnspacing=0.8,
+        handlelength=1,
+        handletextpad=0.4,
+    )
     return figure
 
 
@@ -252,10 +268,10 @@ def plot_noise_effect(
         ax.plot(marked, points, "o", color=color)
     for t in marked:
         ax.axvline(t, color=GREY, linewidth=0.8, linestyle=":")
-    ax.set(xscale="log", ylabel="change of the gradient (%)", ylim=(0, None))
+    ax.set(xscale="log", ylabel="change of the gradient (%)", ylim=(0, 1.3 * ax.get_ylim()[1]))  # room for the legend
     _temperature_axis(ax)
     deviation = "" if scale is None else f" (standard deviation {scale:g})"
-    ax.legend(fontsize=8, title=f"noise{deviation} on the teacher's logits", title_fontsize=8, loc="upper left")
+    ax.legend(fontsize=9, title=f"noise{deviation} on the teacher's logits", title_fontsize=9, loc="upper left")
     return figure
 
 
@@ -275,12 +291,12 @@ def plot_mistakes_of_the_teacher(found: analysis.TeacherMistakes) -> Figure:
     ]
     for label, counts, color, hatch in parts:
         bars = ax.bar(names, counts, bottom=base, width=0.7, color=color, hatch=hatch, edgecolor="white", label=label)
-        for text in ax.bar_label(bars, [str(c) for c in counts], label_type="center", fontsize=8):
+        for text in ax.bar_label(bars, [str(c) for c in counts], label_type="center", fontsize=9):
             text.set_bbox({"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"})
             text.set_visible(int(text.get_text()) > 0.05 * total)  # a number needs room
         base = base + counts
     ax.set(xlabel="α (weight of the teacher)", ylabel="images that the teacher gets wrong")
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=3, columnspacing=1, handlelength=1.2)
+    ax.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=3, columnspacing=1, handlelength=1.2)
     return figure
 
 
@@ -310,7 +326,7 @@ def plot_gap(sizes: Sequence[int], gaps: Mapping[str, Any], images: str = "test"
     ax.set(xscale="log", xlabel="training images", ylabel=f"training minus {images} accuracy (points)")
     ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
     ax.minorticks_off()
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=9)
     return figure
 
 

@@ -193,30 +193,34 @@ def as_table(found: Mapping[str, Costs], links: Mapping[str, Link], workers: Seq
 
 def plot_scaling(found: Mapping[str, Costs], links: Mapping[str, Link], workers: Sequence[int] = WORKERS) -> Figure:
     """Draw what a step of 8 machines goes into over the first link; and the speed-up, a panel for each link."""
-    figure = Figure(figsize=(5 * (len(links) + 1), 4.4), layout="constrained")
+    figure = Figure(figsize=(3.4 * (len(links) + 1) + 0.4, 4.6), layout="constrained")
     first, *panels = figure.subplots(1, len(links) + 1)
     words, link = next(iter(links.items()))
     parts = {name: step_seconds(c, link, 8) for name, c in found.items()}
     left = np.zeros(len(parts))
-    for part, color in zip(("compute", "encode", "wire", "decode"), (GREY, ORANGE, BLUE, GREEN), strict=True):
+    colors = {"compute": GREY, "encode": ORANGE, "wire": BLUE, "decode": GREEN}
+    for part, color in colors.items():
         width = np.array([1e3 * seconds[part] for seconds in parts.values()])
-        first.barh(list(parts), width, left=left, color=color, label=part)
+        first.barh(list(parts), width, left=left, color=color, label=part, edgecolor="white", linewidth=0,
+                   hatch="///" if part == "decode" else None)  # fmt: skip
         left += width
     first.invert_yaxis()
     first.set(xlabel="time of a step (ms)", title=f"8 machines, {words}")
     first.legend(fontsize=9)
     for ax, (words, link) in zip(panels, links.items(), strict=True):
-        for (name, c), color, marker in zip(found.items(), COLORS, "os^Dv<P", strict=False):
+        for (name, c), color, marker, dashes in zip(found.items(), COLORS, "os^Dv<P", 4 * ("-", "--"), strict=False):
             gains = [speed_up(c, link, k) for k in workers]
-            ax.plot(workers, gains, color=color, marker=marker, markersize=5, label=name)
+            ax.plot(workers, gains, color=color, marker=marker, linestyle=dashes, markersize=5, label=name)
         ax.plot(workers, workers, color="black", linestyle=":", label="as many times as machines")
         ax.set_xscale("log", base=2)
         ax.set_yscale("log", base=2)
         ax.set_xticks(list(workers), [str(k) for k in workers])
         ax.set_yticks(list(workers), [str(k) for k in workers])
-        ax.set(xlabel="machines", ylabel="speed-up (images a second, times one machine's)", title=words)
+        ax.set(xlabel="machines", title=words)
+        ax.tick_params(axis="x", labelsize=9)
         ax.grid(alpha=0.3)
-    panels[-1].legend(fontsize=8)
+    panels[0].set_ylabel("speed-up (times one machine)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     for ax in (first, *panels):
         ax.spines[["top", "right"]].set_visible(False)
     figure.suptitle(

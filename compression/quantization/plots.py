@@ -47,12 +47,14 @@ def plot_observers(batches: Sequence[Array], bits: Sequence[int] = (8, 4), title
             params = observer.params(width)
             error = np.sqrt(np.mean((dequantize(quantize(values, params), params) - values) ** 2))
             label = f"{name}: {low:.2f} to {high:.2f}, rms error {error:.4f}"
-            ax.axvline(high, color=color, linestyle=style, linewidth=2, label=label)
+            ax.axvline(high, ymax=0.55, color=color, linestyle=style, linewidth=2, label=label)
             if low < 0:
-                ax.axvline(low, color=color, linestyle=style, linewidth=2)
+                ax.axvline(low, ymax=0.55, color=color, linestyle=style, linewidth=2)
         ax.set_title(f"{width} bits", fontsize=11)
         ax.set_ylabel("values per bin (log)")
-        ax.legend(fontsize=9, loc="upper center" if values.min() < 0 else "upper right", framealpha=0.95)
+        ax.legend(fontsize=9, loc="upper center" if values.min() < 0 else "upper right")  # above the lines
+        if values.min() < 0:
+            ax.set_ylim(top=ax.get_ylim()[1] ** 1.8)  # and above the middle
     share = (values == 0).mean()
     axes[-1].set_xlabel(title + (f"; the {share:.0%} that are zero are left out" if share > 0.005 else ""))
     return figure
@@ -86,7 +88,7 @@ def plot_noise(rows: Sequence[NoiseRow], sources: Mapping[str, Mapping[str, floa
     right.barh(places - 0.18, [row["alone"] for row in sources.values()], 0.34, color=ORANGE, hatch="//", label="alone")
     right.set_yticks(places, list(sources))
     right.axvline(0, color=GREY, linewidth=1)
-    right.set_xlabel("increase of the cross-entropy")
+    right.set_xlabel("increase of the cross-entropy (nats)")
     right.locator_params(axis="x", nbins=4)
     right.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
     right.grid(alpha=0.3, axis="x")

@@ -311,7 +311,7 @@ def figures(runs: Sequence[Run], folder: Path) -> dict[str, tuple[Figure, str]]:
 def plot_sizes(runs: Sequence[Run]) -> Figure:
     """Draw a panel for each network: error over size, beside the paper's file and the pruned network's error."""
     parts = [part for part in PAPER if any(run["part"] == part for run in runs)]
-    figure = Figure(figsize=(5 * len(parts) + 1, 4), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(parts) + 0.6, 3.8), layout="constrained")
     for ax, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
         results = [run["results"] for run in runs if run["part"] == part]
         for bits in results[0]["bits"]:

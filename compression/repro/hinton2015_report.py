@@ -106,7 +106,7 @@ def plot_sweep(runs: Mapping[str, list[Run]]) -> Figure:
     """
     widths = [w for w in WIDTHS if any(f"{w}-T{t}" in runs for t in TEMPERATURES)]
     tested = next(run["results"]["test_images"] for found in runs.values() for run in found)
-    figure = Figure(figsize=(4 * len(widths) + 0.5, 4), layout="constrained")
+    figure = Figure(figsize=(3.2 * len(widths) + 0.4, 4), layout="constrained")
     for ax, width in zip(figure.subplots(1, len(widths), squeeze=False)[0], widths, strict=True):
         errors = {t: _errors(runs, f"{width}-T{t}") for t in TEMPERATURES if f"{width}-T{t}" in runs}
         means, reach = zip(*(_mean_and_reach(values) for values in errors.values()), strict=True)
@@ -123,7 +123,7 @@ def plot_sweep(runs: Mapping[str, list[Run]]) -> Figure:
         ax.set_title(f"{width} units a layer", fontsize=11)
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(fontsize=9)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     seeds = len({run["seed"] for found in runs.values() for run in found})
     figure.suptitle(f"Students of a 784-1200-1200-10 teacher, {seeds} seed(s); whiskers: 95 % intervals", fontsize=12)
     return figure
@@ -143,13 +143,13 @@ def plot_corrections(runs: Mapping[str, list[Run]]) -> Figure:
     """
     panels = {"without-3": "bias of class 3, raised by", "only-7-8": "biases of classes 7 and 8, lowered by"}
     chosen = [part for part in panels if runs.get(part)]
-    figure = Figure(figsize=(5 * len(chosen), 4), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(chosen), 3.8), layout="constrained")
     for ax, part in zip(figure.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
         results = runs[part][0]["results"]
         for name, color, words in (("test", BLUE, "test images"), ("held_out", GREEN, "held-out training images")):
             share = 100 * np.array(results["curves"][name]) / results[f"{name}_images"]
             ax.plot(SHIFTS, share, color=color, linestyle="-" if name == "test" else "--", label=words)
-        ax.axvline(results["shift"], color=GREY, linewidth=1, linestyle=":", label=f"chosen: {results['shift']:g}")
+        ax.axvline(results["shift"], color=GREY, linewidth=1, linestyle=":", label="the amount chosen")
         ax.set_yscale("log")
         low, high = ax.get_ylim()
         ticks = [tick for tick in (0.5, 0.7, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100) if low <= tick <= high]
@@ -157,10 +157,11 @@ def plot_corrections(runs: Mapping[str, list[Run]]) -> Figure:
         ax.set_yticks([], minor=True)
         ax.set_xlabel(panels[part])
         ax.set_ylabel("error (%)")
-        ax.set_title({"without-3": "taught without any 3", "only-7-8": "taught by 7s and 8s only"}[part], fontsize=11)
+        title = {"without-3": "taught without any 3", "only-7-8": "taught by 7s and 8s only"}[part]
+        ax.set_title(f"{title}; chosen: {results['shift']:g}", fontsize=11)
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(fontsize=9)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 

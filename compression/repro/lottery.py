@@ -211,7 +211,7 @@ def plot_lottery(results: Sequence[Mapping[str, Any]]) -> Figure:
     Args:
         results: of `work`, one a seed.
     """
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
     rounds = range(len(results[0]["tickets"]))
     others = sorted(results[0]["reinitialised"], key=int)  # JSON's keys are words
     lines = {

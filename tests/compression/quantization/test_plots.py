@@ -39,7 +39,7 @@ def test_noise_is_drawn_where_it_is_by_tensor_and_by_source():
     assert [bar.get_width() for bar in right.containers[0]] == [0.2, 0.4]
     assert [bar.get_width() for bar in right.containers[1]] == [0.1, -0.1]
     assert left.get_xlabel() == "signal over noise, dB"
-    assert right.get_xlabel() == "increase of the cross-entropy"
+    assert right.get_xlabel() == "increase of the cross-entropy (nats)"
 
 
 def test_a_line_for_each_width_from_float_to_rounded():
