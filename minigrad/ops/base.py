@@ -42,7 +42,9 @@ class EachArray(tuple[Callable[..., Any], ...]):
 class Op:
     """One use of an operation: its forward, its VJPs, and what the one keeps for the others.
 
-    Class attributes, filled in when a subclass is defined:
+    Attributes of the class are filled in when a subclass is defined.
+
+    Class attributes:
         name: the op's name in the table and in error messages.
         axes: shapes of arguments and result, by axis name.
         cost: floating-point operations of forward (see `cost.py`), by the names of axes, of settings, and of arguments and
