@@ -6,21 +6,25 @@ from pathlib import Path
 import click
 
 from .course import (
+    ENGLISH,
     PROGRESS,
     exercises,
     find_notebooks,
     hand_out,
-    list_notebooks,
+    in_language,
     progress_file,
     read_notebook,
     read_progress,
     reset,
     title,
+    translated,
 )
 from .report import align
 
 folder_option = click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=Path("my-course"),
                              show_default=True, help="Your folder: your copies of the notebooks.")  # fmt: skip
+language_option = click.option("--language", default=ENGLISH, show_default=True, metavar="CODE",
+                               help="Of the notebooks: en or zh.")  # fmt: skip
 
 
 @click.group()
@@ -34,11 +38,13 @@ def course() -> None:
 
 @course.command("list")
 @folder_option
-def list_command(folder: Path) -> None:
+@language_option
+def list_command(folder: Path, language: str) -> None:
     """List the notebooks, and how many of their exercises you have passed."""
+    notebooks = translated(find_notebooks(), language)
     records = read_progress(progress_file(folder))
     click.echo("passed    notebook")
-    for path in list_notebooks(find_notebooks()).values():
+    for path in notebooks.values():
         notebook = read_notebook(path)
         names = exercises(notebook)
         passed = sum(records[name]["passed"] for name in names if name in records)
@@ -49,18 +55,23 @@ def list_command(folder: Path) -> None:
 @click.argument("number", default="00")
 @click.argument("lab_options", nargs=-1)
 @folder_option
+@language_option
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Show JupyterLab in the browser.")
 @click.option("--lab/--no-lab", default=True, show_default=True, help="Start JupyterLab at all.")
-def open_command(number: str, lab_options: tuple[str, ...], folder: Path, browser: bool, lab: bool) -> None:
+def open_command(
+    number: str, lab_options: tuple[str, ...], folder: Path, language: str, browser: bool, lab: bool
+) -> None:
     """Write your copies of the notebooks, without solutions, and open notebook NUMBER in JupyterLab.
 
-    Copies that you have stay as they are. LAB_OPTIONS go to JupyterLab, after a double dash: `open 00 -- --port 9999`.
+    Copies that you have stay as they are. Those in Chinese go to a folder `zh` in yours; what you have passed counts
+    in both languages. LAB_OPTIONS go to JupyterLab, after a double dash: `open 00 -- --port 9999`.
     """
     source = find_notebooks()
-    number = known(source, number)
-    written = hand_out(source, folder)
-    path = folder / list_notebooks(source)[number].name
-    click.echo(f"{len(written)} notebooks were written to {folder}, {len(list_notebooks(source)) - len(written)} kept.")
+    notebooks = translated(source, language)
+    number = known(notebooks, number)
+    written = hand_out(source, folder, language)
+    path = in_language(folder, language) / notebooks[number].name
+    click.echo(f"{len(written)} notebooks were written to {path.parent}, {len(notebooks) - len(written)} kept.")
     if not lab:
         click.echo(f"Open {path} in any program that runs notebooks.")
         return
@@ -97,26 +108,27 @@ def progress(folders: tuple[Path, ...], folder: Path) -> None:
 @course.command("reset")
 @click.argument("number")
 @folder_option
+@language_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def reset_command(number: str, folder: Path, yes: bool) -> None:
+def reset_command(number: str, folder: Path, language: str, yes: bool) -> None:
     """Begin notebook NUMBER anew: a fresh copy, no attempts. Your old copy goes to the folder backup."""
     source = find_notebooks()
-    number = known(source, number)
-    path = folder / list_notebooks(source)[number].name
+    notebooks = translated(source, language)
+    number = known(notebooks, number)
+    path = in_language(folder, language) / notebooks[number].name
     if not yes and not click.confirm(f"Replace {path} by a fresh copy, and forget its attempts? A backup is kept."):
         click.echo("Nothing was changed.")
         return
-    old = reset(source, folder, number)
+    old = reset(source, folder, number, language)
     click.echo(f"{path} is fresh. " + (f"The old copy is {old}." if old else "There was no old copy."))
 
 
-def known(source: Path, number: str) -> str:
+def known(notebooks: dict[str, Path], number: str) -> str:
     """Return a notebook's number in two digits.
 
     Raises:
         ValueError: there is no such notebook.
     """
-    found = list_notebooks(source)
-    if number.zfill(2) not in found:
-        raise ValueError(f"there is no notebook {number}: the course has {', '.join(found)}")
+    if number.zfill(2) not in notebooks:
+        raise ValueError(f"there is no notebook {number}: the course has {', '.join(notebooks)}")
     return number.zfill(2)

@@ -24,6 +24,9 @@ PROGRESS = "progress.json"
 CHECKS = "checks"
 """Name of the folder that has the checks, beside the notebooks."""
 
+ENGLISH = "en"
+"""The language of the notebooks that lie in the course's folder itself. Others lie in a folder of their name below it."""
+
 Notebook = dict[str, Any]
 
 
@@ -45,6 +48,31 @@ def find_notebooks() -> Path:
 def list_notebooks(folder: Path) -> dict[str, Path]:
     """Return the notebooks of a folder by their numbers: "05" → .../05_pruning.ipynb."""
     return {path.name[:2]: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+
+
+def in_language(folder: Path, language: str) -> Path:
+    """Return where the notebooks in a language lie: in the course's or the student's folder, or below it.
+
+    >>> in_language(Path("my-course"), "en").as_posix(), in_language(Path("my-course"), "zh").as_posix()
+    ('my-course', 'my-course/zh')
+    """
+    return folder if language == ENGLISH else folder / language
+
+
+def translated(source: Path, language: str) -> dict[str, Path]:
+    """Return the course's notebooks in a language by their numbers.
+
+    Args:
+        source: folder of the course.
+        language: its code, such as "en" or "zh".
+
+    Raises:
+        ValueError: the course is not there in this language.
+    """
+    there = [ENGLISH, *(path.name for path in sorted(source.glob("[a-z]*")) if list_notebooks(path))]
+    if language not in there:
+        raise ValueError(f"the course is not written in the language {language!r}: there is {', '.join(there)}")
+    return list_notebooks(in_language(source, language))
 
 
 def read_notebook(path: Path) -> Notebook:
@@ -99,39 +127,43 @@ def student_version(notebook: Notebook, to_course: str = "..") -> Notebook:
     Args:
         notebook: as `read_notebook` returns it; it is left as it was.
         to_course: path from the student's folder to the one that has the course's folder. What the notebook reads from
-            there, and its links, begin with "../" and are led this way.
+            there, and its links, begin with "../" and are led this way. A translated notebook lies one folder deeper, and
+            so do its copies: its links begin with one "../" more.
     """
     version = copy.deepcopy(notebook)
     version["metadata"].pop("jupytext", None)
     for cell in version["cells"]:
         if cell["metadata"].get("nbgrader", {}).get("solution"):
             cell["source"] = blank(cell["source"], grade_id(cell).removesuffix("-answer"))
-        cell["source"] = re.sub(r'(?<=["(])\.\./', lambda _: f"{to_course}/", cell["source"])
+        cell["source"] = re.sub(r'(?<=["(])((?:\.\./)*)\.\./', lambda m: f"{m[1]}{to_course}/", cell["source"])
     return version
 
 
-def hand_out(source: Path, folder: Path) -> list[Path]:
+def hand_out(source: Path, folder: Path, language: str = ENGLISH) -> list[Path]:
     """Write a student's copies of all notebooks that the folder does not have, and bring its checks up to date.
 
     Args:
         source: folder of the course.
-        folder: the student's; made if it is missing. A notebook that is there stays as it is.
+        folder: the student's; made if it is missing. A notebook that is there stays as it is. Translated ones go to a
+            folder below it: their exercises are the same, so checks and progress are shared.
+        language: of the notebooks.
 
     Returns:
         The notebooks written.
 
     Raises:
-        ValueError: the folder is the course's own.
+        ValueError: the folder is the course's own, or the course is not there in this language.
     """
+    notebooks = translated(source, language)
     folder = folder.resolve()
     if folder == source.resolve():
         raise ValueError(f"{folder} is the course's own folder: choose another one for your copies")
-    folder.mkdir(parents=True, exist_ok=True)
+    in_language(folder, language).mkdir(parents=True, exist_ok=True)
     shutil.copytree(source / CHECKS, folder / CHECKS, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     to_course = Path(os.path.relpath(source.resolve().parent, folder)).as_posix()
     written = []
-    for path in list_notebooks(source).values():
-        copy_ = folder / path.name
+    for path in notebooks.values():
+        copy_ = in_language(folder, language) / path.name
         if not copy_.exists():
             text = json.dumps(student_version(read_notebook(path), to_course), indent=1, ensure_ascii=False)
             write_atomically(copy_, f"{text}\n".encode())
@@ -139,22 +171,24 @@ def hand_out(source: Path, folder: Path) -> list[Path]:
     return written
 
 
-def reset(source: Path, folder: Path, number: str) -> Path | None:
+def reset(source: Path, folder: Path, number: str, language: str = ENGLISH) -> Path | None:
     """Write a fresh copy of one notebook and forget what was solved in it; the old ones go to the folder `backup`.
 
     Args:
         source: folder of the course.
         folder: the student's.
         number: of the notebook, such as "05".
+        language: of the notebook. What was solved is forgotten for all languages: it is kept once.
 
     Returns:
         Where the old copy is now; None if there was none.
     """
-    path = folder / list_notebooks(source)[number].name
+    path = in_language(folder, language) / translated(source, language)[number].name
     old = None
     if path.exists():
-        (folder / "backup").mkdir(exist_ok=True)
-        old = folder / "backup" / f"{path.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.ipynb"
+        backup = path.parent / "backup"
+        backup.mkdir(exist_ok=True)
+        old = backup / f"{path.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.ipynb"
         path.rename(old)
         if progress_file(folder).exists():
             shutil.copy2(progress_file(folder), old.with_suffix(f".{PROGRESS}"))
@@ -162,7 +196,7 @@ def reset(source: Path, folder: Path, number: str) -> Path | None:
     if any(name.startswith(f"{number}-") for name in records):
         left = {name: record for name, record in records.items() if not name.startswith(f"{number}-")}
         write_progress(progress_file(folder), left)
-    hand_out(source, folder)
+    hand_out(source, folder, language)
     return old
 
 

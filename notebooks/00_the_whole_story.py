@@ -23,7 +23,31 @@
 # first time, half a minute more, since kernels are compiled.
 #
 # **How to read it.** Before each result there is a line that begins with **Predict**. Write your guess down first, then
-# run the cell. At the end there are three exercises.
+# run the cell. The first exercise comes soon, and at the end there are three more.
+
+# %%
+# Finds the folder of the course. Where minigrad is missing, as on Colab, installs it from the clone: a minute.
+import os
+import site
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+above = [Path.cwd(), *Path.cwd().parents]
+clones = [f.parents[2] for p in [*above, *above[0].glob("*/")] for f in p.glob("notebooks/checks/checking.py")]
+folders = [f.parents[1] for p in above for f in p.glob("checks/checking.py")] + [c / "notebooks" for c in clones]
+if folders:
+    os.chdir(folders[0])  # `checks` lies there, and what a notebook reads lies beside it
+    sys.path.insert(0, str(folders[0]))
+installed = any(metadata.distributions(name="minigrad-compression"))
+if not folders or not (clones or installed):
+    sentence = "minigrad's repository is neither here, nor above, nor right below: clone it, on Colab by !git clone"
+    raise FileNotFoundError(f"{sentence} in a cell of its own, then run this cell again")
+if not installed:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", clones[0]], check=True)
+    sys.path.append(str(clones[0]))
+    site.main()  # without it, a kernel that runs already does not see what was installed
 
 # %%
 # %matplotlib inline
@@ -37,7 +61,7 @@ from matplotlib.figure import Figure
 from checks import check
 from minigrad.compression.coding import load_mgz, save_mgz, share_weights_of
 from minigrad.compression.demo import evaluation_loader
-from minigrad.compression.distillation import soft_targets, teacher_logits
+from minigrad.compression.distillation import explore_temperature, soft_targets, teacher_logits
 from minigrad.compression.export import to_c
 from minigrad.compression.figures import BLUE, GREEN, GREY, ORANGE
 from minigrad.compression.integer import to_integer
@@ -72,6 +96,21 @@ steps = {"float32": (4 * sum(p.size for p in lenet.parameters()), count_correct(
 print(f"{total - steps['float32'][1]} of {total:,} test images are misread")
 
 assert steps["float32"][0] == 177_704, "44,426 parameters of 4 bytes each."
+
+# %% [markdown]
+# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
+# open` writes copies without our answers, which stand between two markers.)
+#
+# **Exercise 1: an accuracy.** 185 of 10,000 images are misread. How many percent are read correctly?
+
+# %% nbgrader={"grade": false, "grade_id": "00-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# percent = ... a number
+### BEGIN SOLUTION
+percent = 100 * (10_000 - 185) / 10_000
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "00-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("00-1", percent)
 
 # %% [markdown]
 # ## 2. Prune: half of the weights go
@@ -124,7 +163,8 @@ integer = to_integer(lenet, training.pixels[:1000])  # ranges are measured on th
 integer.save(place / "lenet-int8.safetensors")
 answers = integer.predict(test.pixels)
 steps["8-bit integers"] = ((place / "lenet-int8.safetensors").stat().st_size, int(np.sum(answers == test.labels)))
-print(f"{steps['8-bit integers'][1]} of {total:,} are read correctly")
+changed = np.sum(answers != teacher_logits(lenet, test).argmax(axis=1))
+print(f"{changed} of {total:,} are read differently, {steps['8-bit integers'][1]:,} correctly")
 
 assert steps["8-bit integers"][1] > steps["float32"][1] - 100, "8 bits cost less than a point."
 
@@ -182,25 +222,33 @@ assert np.allclose(curves.sum(axis=1), 1), "Probabilities add up to 1 at every t
 # %%
 figure = Figure(figsize=(10, 3.6), layout="constrained")
 left, middle, right = figure.subplots(1, 3, width_ratios=[2.2, 1, 2])
-for (name, (size, correct)), color in zip(steps.items(), (GREY, BLUE, ORANGE, GREEN, "black"), strict=True):
+colors = (GREY, BLUE, ORANGE, GREEN, "black")
+for (name, (size, correct)), color, marker in zip(steps.items(), colors, "os^Dv", strict=True):
     accuracy, (low, high) = 100 * correct / total, wilson_interval(correct, total)
-    left.errorbar(
-        size / 1000, accuracy, [[accuracy - low], [high - accuracy]], fmt="o", color=color, capsize=3, label=name
-    )
+    reach = [[accuracy - low], [high - accuracy]]
+    left.errorbar(size / 1000, accuracy, reach, fmt=marker, color=color, capsize=3, label=name)
 left.set(xscale="log", xlabel="size (KB of 1,000 bytes, log scale)", ylabel="accuracy on the test images (%)")
 left.set_xticks([10, 20, 50, 100, 200], ["10", "20", "50", "100", "200"], minor=False)
 left.set_title("Smaller, and what it costs")
-left.legend(fontsize=8)
+left.legend(fontsize=9)
 middle.imshow(held_out.pixels[chosen], cmap="gray")
 middle.set_title("a 9, rather surely")
 middle.axis("off")
 for digit, color, style in zip(np.argsort(-z[0]), (ORANGE, BLUE, GREEN, GREY), ("-", "--", "-.", ":"), strict=False):
     right.plot(temperatures, curves[:, digit], color=color, linestyle=style, label=f"{digit}")
-right.legend(title="digit", fontsize=8)
+right.legend(title="digit", fontsize=9)
 right.axvline(5, color="black", linewidth=0.8)
 right.set(xscale="log", xlabel="temperature T (log scale)", ylabel="probability", title="The four likeliest digits")
 right.set_xticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"], minor=False)
 display(figure)
+
+# %% [markdown]
+# Turn the dial yourself: blue is what the network says at temperature $T$; on the right, what a small network would learn
+# from it and what from the label, with the weight $\alpha$ between them. (Where sliders are not available, the cell shows
+# three settings.)
+
+# %%
+explore_temperature(z, held_out.images[[chosen]], [9])
 
 # %% [markdown]
 # ## Summary
@@ -218,47 +266,45 @@ display(figure)
 #
 # ## Exercises
 #
-# Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
-# open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
-# first cell of the notebook was run.
+# Each exercise can be done by itself, once the first two cells of code were run.
 #
-# **Exercise 1: how many times smaller?** A network has 1,000,000 weights in float32. Half of them are removed; the others take
+# **Exercise 2: how many times smaller?** A network has 1,000,000 weights in float32. Half of them are removed; the others take
 # 4 bits each, and one bit for every place says whether something is there. How many times smaller is it?
 
-# %% nbgrader={"grade": false, "grade_id": "00-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# %% nbgrader={"grade": false, "grade_id": "00-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 # times = ... a number
 ### BEGIN SOLUTION
 times = 4_000_000 / (500_000 * 4 / 8 + 1_000_000 / 8)
 ### END SOLUTION
 
-# %% nbgrader={"grade": true, "grade_id": "00-1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-check("00-1", times)
+# %% nbgrader={"grade": true, "grade_id": "00-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("00-2", times)
 
 # %% [markdown]
-# **Exercise 2: how far to trust it?** 98 % of 10,000 images are read correctly. Chance has a standard deviation of
+# **Exercise 3: how far to trust it?** 98 % of 10,000 images are read correctly. Chance has a standard deviation of
 # $\sqrt{p (1 - p) / n}$, and a 95 % interval reaches 1.96 of them to each side. How many percentage points are that?
 
-# %% nbgrader={"grade": false, "grade_id": "00-2-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# %% nbgrader={"grade": false, "grade_id": "00-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 # points = ... a number
 ### BEGIN SOLUTION
 points = 100 * 1.96 * (0.98 * 0.02 / 10_000) ** 0.5
 ### END SOLUTION
 
-# %% nbgrader={"grade": true, "grade_id": "00-2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-check("00-2", points)
+# %% nbgrader={"grade": true, "grade_id": "00-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("00-3", points)
 
 # %% [markdown]
-# **Exercise 3: a temperature.** A network gives a 9 the number 4 and a 4 the number 2; forget the others. Which probability
+# **Exercise 4: a temperature.** A network gives a 9 the number 4 and a 4 the number 2; forget the others. Which probability
 # has the 9 at $T = 2$?
 
-# %% nbgrader={"grade": false, "grade_id": "00-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# %% nbgrader={"grade": false, "grade_id": "00-4-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 # p = ... a number
 ### BEGIN SOLUTION
 p = np.exp(4 / 2) / (np.exp(4 / 2) + np.exp(2 / 2))
 ### END SOLUTION
 
-# %% nbgrader={"grade": true, "grade_id": "00-3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-check("00-3", p)
+# %% nbgrader={"grade": true, "grade_id": "00-4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check("00-4", p)
 
 # %% [markdown]
 # ## Sources

@@ -26,6 +26,30 @@
 # run the cell. A wrong guess teaches more than a right one. At the end there are four exercises.
 
 # %%
+# Finds the folder of the course. Where minigrad is missing, as on Colab, installs it from the clone: a minute.
+import os
+import site
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+above = [Path.cwd(), *Path.cwd().parents]
+clones = [f.parents[2] for p in [*above, *above[0].glob("*/")] for f in p.glob("notebooks/checks/checking.py")]
+folders = [f.parents[1] for p in above for f in p.glob("checks/checking.py")] + [c / "notebooks" for c in clones]
+if folders:
+    os.chdir(folders[0])  # `checks` lies there, and what a notebook reads lies beside it
+    sys.path.insert(0, str(folders[0]))
+installed = any(metadata.distributions(name="minigrad-compression"))
+if not folders or not (clones or installed):
+    sentence = "minigrad's repository is neither here, nor above, nor right below: clone it, on Colab by !git clone"
+    raise FileNotFoundError(f"{sentence} in a cell of its own, then run this cell again")
+if not installed:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", clones[0]], check=True)
+    sys.path.append(str(clones[0]))
+    site.main()  # without it, a kernel that runs already does not see what was installed
+
+# %%
 # %matplotlib inline
 import inspect
 import math
@@ -42,6 +66,7 @@ from checks import check
 from minigrad import Tensor, nn, ops
 from minigrad import functional as F
 from minigrad.compression.figures import BLUE, GREEN, GREY, ORANGE
+from minigrad.debug import explore_backward
 from minigrad.tape import topological_order
 from minigrad.wrong_engines import WRONG_ENGINES, chain
 
@@ -105,7 +130,7 @@ for ax, (name, (op, at)) in zip(figure.subplots(1, 3), cards.items(), strict=Tru
     ax.plot(at, height, "o", color="black")
     ax.set(xlabel="x", ylabel="result", title=f"{name} at x = {at:g}", ylim=(curve.min() - 0.5, curve.max() + 0.5))
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=9)
 display(figure)
 
 assert math.isclose(slopes["exp"], math.e), "The slope of exp is exp itself, here e."
@@ -310,6 +335,22 @@ print(f"where it does no harm: {engine.harmless.__doc__}: {engine.gradient(engin
 
 assert engine.gradient() == 1, "The second share of 1 overwrites the first."
 assert engine.gradient(engine.harmless) == 4, "Where each tensor has one user, = and += are the same: 2 · 2."
+
+# %% [markdown]
+# ### Step by step
+#
+# A larger graph: one neuron with its loss, and a small penalty on $w$. Move the slider, or press the button beside it.
+# Orange: the op whose turn it is; dashed: those that it gives a share to; white: not visited yet. (Where sliders are not
+# available, the cell shows the last step.)
+#
+# **Predict.** $w$ is used three times. After which step is its gradient complete? Which op must wait until step 4, though
+# its gradient has been complete since step 1?
+
+# %%
+w, b = Tensor(1.0, requires_grad=True), Tensor(-1.5, requires_grad=True)
+u = F.tanh(w * 2 + b)
+L = (u - 1) ** 2 + 0.1 * w * w
+explore_backward(L, w=w, b=b, u=u, L=L)
 
 # %% [markdown]
 # **In short.** A gradient is a sum over paths. To pass each share on exactly once, wait until all have come: sort, then
@@ -628,7 +669,7 @@ ax.imshow(fails, cmap=ListedColormap(["#E8F1F7", ORANGE]), aspect="auto", vmin=0
 for (row, column), text in gradients.items():
     mark = "✗ " if fails[row, column] else ""
     ax.text(column, row, mark + text, ha="center", va="center", fontsize=10)
-ax.set_xticks(range(5), labels, fontsize=8)
+ax.set_xticks(range(5), labels, fontsize=9)
 ax.set_yticks(range(5), list(WRONG_ENGINES))
 ax.set(xlabel="test", ylabel="engine", title="The gradient of a by each engine (orange, ✗: wrong)")
 ax.tick_params(length=0)
@@ -636,8 +677,8 @@ display(figure)
 
 # %% [markdown]
 # So three tests would do? Look at *why* they fail. The deep chain stops `without_order` because it is recursive, not
-# because of its order: written as a loop, with the same mistake, it would pass. Only the diamond finds the mistake
-# itself. A test that fails for another reason is luck.
+# because of its order: written as a loop, with the same mistake, it would pass. Only the diamond (the first test: `b`
+# is used twice, and so is `a` below it) finds the mistake itself. A test that fails for another reason is luck.
 #
 # **In short.** Test an engine with a tensor that is used twice on two levels, with broadcasting, with two calls, and
 # with depth.
@@ -758,8 +799,8 @@ for ax, (step, (right, p)) in zip(axes[1:], snapshots.items(), strict=True):
     ax.set(xlabel="x₁", yticks=[-1, 0, 1])
     ax.set_title(f"after {step:,} steps: {100 * right:.1f} %", fontsize=10)
 axes[1].set_ylabel("x₂")
-axes[2].legend(fontsize=8, loc="lower left", borderpad=0.2, handletextpad=0.1)
 figure.colorbar(shown, ax=axes[1:], label="p(class A)")
+axes[0].legend(*axes[1].get_legend_handles_labels(), fontsize=9, loc="center right")
 display(figure)
 
 # %% [markdown]
@@ -792,7 +833,7 @@ display(figure)
 #
 # Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
 # open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
-# first cell of the notebook was run.
+# first two cells of code were run.
 #
 # **Exercise 1: backward on paper.** $u = a \cdot b + a$ and $L = u^2$, with $a = 2$ and $b = -3$. Compute
 # $\bar u$, $\bar a$ and $\bar b$ by hand.

@@ -30,6 +30,30 @@
 # run the cell. At the end there are three exercises.
 
 # %%
+# Finds the folder of the course. Where minigrad is missing, as on Colab, installs it from the clone: a minute.
+import os
+import site
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+above = [Path.cwd(), *Path.cwd().parents]
+clones = [f.parents[2] for p in [*above, *above[0].glob("*/")] for f in p.glob("notebooks/checks/checking.py")]
+folders = [f.parents[1] for p in above for f in p.glob("checks/checking.py")] + [c / "notebooks" for c in clones]
+if folders:
+    os.chdir(folders[0])  # `checks` lies there, and what a notebook reads lies beside it
+    sys.path.insert(0, str(folders[0]))
+installed = any(metadata.distributions(name="minigrad-compression"))
+if not folders or not (clones or installed):
+    sentence = "minigrad's repository is neither here, nor above, nor right below: clone it, on Colab by !git clone"
+    raise FileNotFoundError(f"{sentence} in a cell of its own, then run this cell again")
+if not installed:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", clones[0]], check=True)
+    sys.path.append(str(clones[0]))
+    site.main()  # without it, a kernel that runs already does not see what was installed
+
+# %%
 # %matplotlib inline
 import numpy as np
 from IPython.display import display
@@ -311,7 +335,8 @@ assert at_20 > 10 * at_2, "Claim (b) holds: at T = 2 the lowest logits hardly co
 
 # %% [markdown]
 # **In short.** Both claims hold. A high temperature shows more of what the teacher thinks, and more of its noise too; a
-# small student, which cannot learn everything anyway, is better off with a low one.
+# small student, which cannot learn everything anyway, is said to be better off with a low one (Hinton's experiment with
+# 30 units; `minigrad repro hinton2015` repeats it).
 #
 # **Question.** Labels are the limit of one of the two ends. Which one, and of which teacher?
 #
@@ -336,7 +361,8 @@ explore_temperature(logits[chosen], held_out.pixels[chosen], labels[chosen])
 # **The idea.** Few labels are where a teacher helps most: 2,000 images, 20 epochs (and fewer images, for later). Both
 # students of a pair have the same initial weights and see the same images in the same order; only the loss differs. Five
 # seeds, and the *difference* of each pair counts. All numbers here are on the held-out images, by which $T$ and $\alpha$
-# were chosen; no test image is looked at.
+# were chosen; no test image is looked at. (The teacher was trained on them too, as in notebooks 05 and 06; both students
+# of a pair are judged alike.)
 #
 # **The formula.** The teacher's logits are constants, computed once: row $n$ belongs to image $n$, and is taken along
 # when images are shuffled.
@@ -498,10 +524,10 @@ assert same, "The teacher must be the same, to the last bit."
 #
 # Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
 # open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
-# first cell of the notebook was run.
+# first two cells of code were run.
 #
-# **Exercise 1: a temperature.** Two classes are 6 logits apart. At which $T$ has the weaker one a probability of exactly
-# 0.25?
+# **Exercise 1: a temperature.** There are two classes only, their logits 6 apart. At which $T$ has the weaker one a
+# probability of exactly 0.25?
 
 # %% nbgrader={"grade": false, "grade_id": "08-1-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 # temperature = ... a number, or an expression
@@ -547,8 +573,8 @@ check("08-3", teachers)
 # ## Sources
 #
 # - G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", 2015, arXiv:1503.02531.
-# - J. Ba, R. Caruana, "Do deep nets really need to be deep?", NIPS 2014: logit matching.
-# - L. Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022.
+# - J. Ba, R. Caruana, "Do deep nets really need to be deep?", NIPS 2014, for section 4.
+# - L. Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022: to read on.
 # - The article on distillation: "Deep learning: distillation, pruning, quantization" (in Chinese: 深度学习-蒸馏、剪枝、量化).
 # - The model-optimisation article: "Chapter 5: training and optimising large models, 5.3 model optimisation" (in Chinese:
 #   第五章:AI大模型的训练与优化 5.3 模型优化).

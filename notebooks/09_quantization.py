@@ -30,6 +30,30 @@
 # run the cell. At the end there are three exercises.
 
 # %%
+# Finds the folder of the course. Where minigrad is missing, as on Colab, installs it from the clone: a minute.
+import os
+import site
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+above = [Path.cwd(), *Path.cwd().parents]
+clones = [f.parents[2] for p in [*above, *above[0].glob("*/")] for f in p.glob("notebooks/checks/checking.py")]
+folders = [f.parents[1] for p in above for f in p.glob("checks/checking.py")] + [c / "notebooks" for c in clones]
+if folders:
+    os.chdir(folders[0])  # `checks` lies there, and what a notebook reads lies beside it
+    sys.path.insert(0, str(folders[0]))
+installed = any(metadata.distributions(name="minigrad-compression"))
+if not folders or not (clones or installed):
+    sentence = "minigrad's repository is neither here, nor above, nor right below: clone it, on Colab by !git clone"
+    raise FileNotFoundError(f"{sentence} in a cell of its own, then run this cell again")
+if not installed:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", clones[0]], check=True)
+    sys.path.append(str(clones[0]))
+    site.main()  # without it, a kernel that runs already does not see what was installed
+
+# %%
 # %matplotlib inline
 import copy
 
@@ -50,6 +74,7 @@ from minigrad.compression.quantization import (
     weight_layers,
     weight_params,
 )
+from minigrad.compression.quantization.explorer import explore_grid
 from minigrad.datasets import mnist, split_validation
 
 # %%
@@ -215,9 +240,18 @@ assert (fitted >= widest - 1e-6).all(), "Among the ranges that are tried is the 
 assert 5 < np.diff(widest)[2:].mean() < 7, "The slope is the rule's: about 6 dB a bit."
 
 # %% [markdown]
-# From 4 bits on, the blue line lies about 8 decibels below the rule: that is the shape of the distribution, and bits do
-# not change it. The slope is the rule's. At 8 bits cutting off the largest weights gains next to nothing; at 2 or 3 bits it
-# is worth several decibels, for there a step is so wide that most weights would become 0.
+# Turn the dial yourself: the weights of `fc1` above their grid, the errors, and the decibels. One bit, symmetric, is a sign
+# times the mean magnitude. (Where sliders are not available, the cell shows 3 bits.)
+#
+# **Predict.** From how many bits on do the errors fill $\pm S/2$ evenly? Where does 1 bit do better than 2, and why?
+
+# %%
+explore_grid(w, "fc1")
+
+# %% [markdown]
+# In the lines above, from 4 bits on, the blue one lies about 8 decibels below the rule: that is the shape of the
+# distribution, and bits do not change it. The slope is the rule's. At 8 bits cutting off the largest weights gains next to
+# nothing; at 2 or 3 bits it is worth several decibels, for there a step is so wide that most weights would become 0.
 #
 # **In short.** A bit is worth 6 dB. What the distribution costs comes off once.
 #
@@ -398,7 +432,7 @@ display(figure)
 # **Question.** bfloat16 has a larger error than float16, and is yet what training uses. Which numbers does float16 not
 # have? (`FLOAT16.round([1e5, 1e-9])`.)
 #
-# **Source.** IEEE 754; Han, Mao and Dally 2016, section 3.
+# **Source.** IEEE 754 (float16); Kalamkar et al. 2019 (bfloat16); Han, Mao and Dally 2016, section 3.
 
 # %% [markdown]
 # ## 5. Which range? Activations
@@ -617,7 +651,7 @@ assert flip.margin_before > 0 > flip.margin_after, "A margin below 0: another cl
 #
 # Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
 # open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
-# first cell of the notebook was run.
+# first two cells of code were run.
 #
 # **Exercise 1: scale and zero point.** Activations go from $-0.5$ to $2.05$; $q$ has 8 bits, $-128$ to $127$. Both ends are to
 # be points of the grid. Give $S$ and $Z$.
@@ -646,7 +680,7 @@ check("09-2", (nbytes, decibels))
 
 # %% [markdown]
 # **Exercise 3: symmetric, by channel.** Round these weights to 4 bits, $q$ from $-7$ to $7$, $Z = 0$, a scale for each *row* so
-# that its largest weight just fits, and turn them back into real numbers. NumPy only.
+# that its weight of largest magnitude just fits, and turn them back into real numbers. NumPy only.
 
 # %% nbgrader={"grade": false, "grade_id": "09-3-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 rows = np.array([[0.7, -0.3, 0.1], [0.02, 0.014, -0.005], [-3.5, 1.0, 2.2]])
@@ -671,6 +705,7 @@ check("09-3", decoded, rows=rows)
 # - S. Migacz, "8-bit inference with TensorRT", GPU Technology Conference 2017.
 # - M. Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019.
 # - S. Han, H. Mao, W. Dally, "Deep compression", ICLR 2016, arXiv:1510.00149.
+# - D. Kalamkar et al., "A study of BFLOAT16 for deep learning training", 2019, arXiv:1905.12322.
 # - M. Rastegari et al., "XNOR-Net", ECCV 2016, arXiv:1603.05279.
 # - L. Shapley, "A value for n-person games", 1953.
 # - The article on distillation: "Deep learning: distillation, pruning, quantization" (in Chinese: 深度学习-蒸馏、剪枝、量化).

@@ -29,6 +29,30 @@
 # run the cell. At the end there are three exercises.
 
 # %%
+# Finds the folder of the course. Where minigrad is missing, as on Colab, installs it from the clone: a minute.
+import os
+import site
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+above = [Path.cwd(), *Path.cwd().parents]
+clones = [f.parents[2] for p in [*above, *above[0].glob("*/")] for f in p.glob("notebooks/checks/checking.py")]
+folders = [f.parents[1] for p in above for f in p.glob("checks/checking.py")] + [c / "notebooks" for c in clones]
+if folders:
+    os.chdir(folders[0])  # `checks` lies there, and what a notebook reads lies beside it
+    sys.path.insert(0, str(folders[0]))
+installed = any(metadata.distributions(name="minigrad-compression"))
+if not folders or not (clones or installed):
+    sentence = "minigrad's repository is neither here, nor above, nor right below: clone it, on Colab by !git clone"
+    raise FileNotFoundError(f"{sentence} in a cell of its own, then run this cell again")
+if not installed:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", clones[0]], check=True)
+    sys.path.append(str(clones[0]))
+    site.main()  # without it, a kernel that runs already does not see what was installed
+
+# %%
 # %matplotlib inline
 import importlib.util
 import json
@@ -47,6 +71,7 @@ from minigrad.compression.demo import evaluation_loader
 from minigrad.compression.export import to_tflite
 from minigrad.compression.figures import BLUE, GREY, ORANGE
 from minigrad.compression.integer import IntegerModel, arithmetic, proof, quantize_multiplier, reference, to_integer
+from minigrad.compression.integer.explorer import explore_multiplier
 from minigrad.compression.models import trained_lenet
 from minigrad.compression.quantization import activation_params, dequantize, quantize, weight_params
 from minigrad.datasets import mnist, split_validation
@@ -177,7 +202,7 @@ ax.plot(
     sums, floored - 0.01 * sums, "--", color=ORANGE, label=f"bare shift, mean {np.mean(floored - 0.01 * sums):+.3f}"
 )
 ax.axhline(0, color=GREY, linewidth=0.8)
-ax.set(xlabel="acc", ylabel="integer result less 0.01 acc (steps)", title="What is lost", ylim=(-1.1, 1.0))
+ax.set(xlabel="accumulator acc", ylabel="integer result less 0.01 acc (steps)", title="What is lost", ylim=(-1.1, 1.0))
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(loc="upper center", ncols=2, fontsize=9)
 display(figure)
@@ -185,6 +210,15 @@ display(figure)
 assert abs(np.mean(rounded - 0.01 * sums)) < 0.01, "Rounded: right on average."
 assert np.mean(floored - 0.01 * sums) < -0.45, "Floored: half a step too low."
 assert np.abs(rounded - 0.01 * sums).max() <= 0.5 + 2**-6, "Half a step; rounding twice adds a little."
+
+# %% [markdown]
+# Does $Q$ need 31 bits? Turn the dials yourself: $M$, and the bits of $Q$. (Where sliders are not available, the cell shows
+# $M = 0.01$ with 5 bits.)
+#
+# **Predict.** How many bits of $Q$ are enough that an output of 8 bits is off by hardly more than half a step?
+
+# %%
+explore_multiplier(0.01)
 
 # %% [markdown]
 # **In short.** $M$ becomes a 31-bit integer and a shift. Multiply, add half, shift; then shift once more, with care for ties.
@@ -277,7 +311,8 @@ assert min(max(q, conv1.low), conv1.high) == told.result, "Multiply, shift, add 
 # **The idea.** No input is further than 255 from its zero point. So the weights themselves say how large a sum can get.
 # That is a certificate: it holds for all images, those that nobody has thought of too.
 #
-# **The formula.** $|\text{acc}| \le 255 \sum_i |q_{w,i}| + |b'|$, for each channel.
+# **The formula.** $|\text{acc}| \le 255 \sum_i |q_{w,i}| + |b'|$, for each channel, however the zero point is taken out: with
+# it in the bias, $|q_x| \le 128$ would do in place of 255.
 #
 # **Predict.** How many bits does the largest accumulator of LeNet need: 16, 22 or 31? How near do real images come?
 
@@ -307,7 +342,7 @@ ax.semilogy(list(largest), list(largest.values()), "D", color=ORANGE, label="lar
 for power in (31, 15):
     ax.axhline(2**power, color=GREY, linestyle="--")
     ax.text(4.45, 2**power, f"int{power + 1}", color=GREY, va="bottom", ha="right")
-ax.set(ylabel="|accumulator|", title="What a sum can reach, and what it does", ylim=(1e4, 2e10))
+ax.set(xlabel="layer", ylabel="|accumulator| (log)", title="What a sum can reach, and what it does", ylim=(1e4, 2e10))
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(loc="center left", fontsize=9)
 display(figure)
@@ -418,7 +453,7 @@ mine = np.concatenate(
     [layer.multiplier * 2.0 ** (layer.shift - 31) for layer in model.layers if hasattr(layer, "shift")]
 )
 ax.axvspan(mine.min(), mine.max(), color=GREY, alpha=0.2, label="LeNet's multipliers")
-ax.set(xlabel="M", ylabel="sums rounded differently (%)", title="'tflite' beside 'single'")
+ax.set(xlabel="multiplier M (log)", ylabel="sums rounded differently (%, log)", title="'tflite' beside 'single'")
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(fontsize=9)
 display(figure)
@@ -515,7 +550,7 @@ assert size < 4 * 44_426 / 2.5, "A byte a weight, and what requantization needs.
 #
 # Below each cell for an answer stands its check. It says what differs, and hints more with every attempt. (`minigrad course
 # open` writes copies without our answers, which stand between two markers.) Each exercise can be done by itself, once the
-# first cell of the notebook was run.
+# first two cells of code were run.
 #
 # **Exercise 1: multiplier and shift.** Write $M = 0.1$ as $Q \cdot 2^{\text{shift} - 31}$ with $2^{30} \le Q < 2^{31}$.
 # Paper, and one product on the computer; `quantize_multiplier` is for checking.

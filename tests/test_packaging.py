@@ -57,6 +57,13 @@ def test_the_standard_librarys_compression_stays_reachable_from_the_repository_r
     assert result.stdout.strip() == "42", result.stderr
 
 
+def test_the_citation_names_this_version_and_the_licences_authors():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {minigrad.__version__}\n" in citation
+    author = (ROOT / "LICENSE").read_text().splitlines()[2].removeprefix("Copyright (c) 2026 ")
+    assert f"authors:\n  - name: {author}\n" in citation
+
+
 def test_compression_init_holds_the_path_idiom_and_nothing_else():
     lines = (ROOT / "compression" / "__init__.py").read_text().split("\n")
     assert [line for line in lines if line] == [

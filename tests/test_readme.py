@@ -77,3 +77,11 @@ def test_commands_are_of_known_kinds():
 @pytest.mark.parametrize("name", re.findall(r"\]\(([^)#:]+)\)", README))
 def test_links_to_files_resolve(name):
     assert (ROOT / name).exists(), name
+
+
+def test_the_chinese_readme_has_the_same_blocks_links_and_numbers():
+    chinese = (ROOT / "README.zh.md").read_text(encoding="utf-8")
+    assert re.findall(r"^```(\w*)\n(.*?)^```$", chinese, flags=re.M | re.S) == BLOCKS
+    links = [set(re.findall(r"\]\(([^)#]+)", text)) - {"README.md", "README.zh.md"} for text in (README, chinese)]
+    assert links[0] == links[1]
+    assert {number for number in re.findall(r"\d[\d,.]*\d", README) if number not in chinese} == set()

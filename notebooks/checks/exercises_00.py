@@ -9,6 +9,21 @@ from .checking import Task
 
 
 def exercise_1():
+    """An accuracy."""
+    return Task(
+        98.15,
+        rtol=1e-6,
+        hint="How many are read correctly, of 10,000? Percent are hundredths.",
+        stronger="9,815 of 10,000 are read correctly.",
+        mistakes=[
+            (1.85, "That is the share of those that are misread."),
+            (0.9815, "In percent: times 100."),
+            (9815, "That is a number of images: divide it by 10,000, and take it times 100."),
+        ],
+    )
+
+
+def exercise_2():
     """How many times smaller."""
     kept, places = 500_000 * 4 / 8, 1_000_000 / 8
     return Task(
@@ -25,7 +40,7 @@ def exercise_1():
     )  # fmt: skip
 
 
-def exercise_2():
+def exercise_3():
     """How wide an interval is."""
     low, high = wilson_interval(9_800, 10_000)
     half = (high - low) / 2
@@ -42,7 +57,7 @@ def exercise_2():
     )  # fmt: skip
 
 
-def exercise_3():
+def exercise_4():
     """A probability at a temperature."""
     logits = np.array([[4.0, 2.0]])
     return Task(

@@ -102,3 +102,37 @@ def test_a_notebook_that_does_not_exist_is_named(folder):
     assert result.exit_code == 2
     assert "there is no notebook 77: the course has " in result.output
     assert not folder.exists()
+
+
+@pytest.fixture
+def bilingual(tmp_path, monkeypatch):
+    """A course of one notebook, in two languages."""
+    source = tmp_path / "clone" / "notebooks"
+    (source / "checks").mkdir(parents=True)
+    for place, heading in ((source, "# 05 · Pruning"), (source / "zh", "# 05 · 剪枝")):
+        place.mkdir(exist_ok=True)
+        cell = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": heading}
+        (place / "05_pruning.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}}))
+    monkeypatch.setattr("minigrad.compression.cli_course.find_notebooks", lambda: source)
+
+
+@pytest.mark.usefixtures("bilingual")
+def test_the_course_in_chinese(folder, started):
+    assert output("course", "list", "--language", "zh", "--folder", folder).endswith("0 of 0    05 · 剪枝\n")
+    assert "剪枝" not in output("course", "list", "--folder", folder)
+    said = output("course", "open", "5", "--language", "zh", "--folder", folder)
+    path = folder / "zh" / "05_pruning.ipynb"
+    assert said == f"1 notebooks were written to {folder / 'zh'}, 0 kept.\n"
+    assert started == [[str(path)]]
+    assert not (folder / "05_pruning.ipynb").exists()
+    said = output("course", "reset", "05", "--language", "zh", "--folder", folder, "--yes")
+    assert said.startswith(f"{path} is fresh. The old copy is {folder / 'zh' / 'backup'}")
+
+
+@pytest.mark.usefixtures("bilingual")
+@pytest.mark.parametrize("command", [["list"], ["open", "05"], ["reset", "05", "--yes"]])
+def test_a_language_without_notebooks_is_named(command, folder):
+    result = call("course", *command, "--language", "fr", "--folder", folder)
+    assert result.exit_code == 2
+    assert "the course is not written in the language 'fr': there is en, zh" in result.output
+    assert not folder.exists()

@@ -58,6 +58,11 @@ def source(tmp_path, notebook):
     (folder / "checks" / "__init__.py").write_text("# checks\n")
     (folder / "07_sums.ipynb").write_text(json.dumps(notebook))
     (folder / "08_more.ipynb").write_text(json.dumps(notebook))
+    notebook["cells"][0]["source"] = "# 07 · 求和\n\n[文档](../../docs/sums.md)"
+    (folder / "zh").mkdir()
+    (folder / "zh" / "07_sums.ipynb").write_text(json.dumps(notebook))
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / ".ipynb_checkpoints" / "07_sums-checkpoint.ipynb").write_text(json.dumps(notebook))
     return folder
 
 
@@ -119,6 +124,50 @@ def test_handing_out_into_the_courses_own_folder_is_refused(source):
     with pytest.raises(ValueError, match="is the course's own folder: choose another one"):
         course.hand_out(source, source.parent / "." / "notebooks")
     assert (source / "07_sums.ipynb").read_text() == before
+
+
+def test_chinese_copies_lie_in_a_folder_of_their_own_and_share_checks_and_progress(source, tmp_path):
+    folder = tmp_path / "clone" / "mine"
+    course.hand_out(source, folder)
+    english = (folder / "07_sums.ipynb").read_text()
+    (folder / "checks" / "__init__.py").unlink()
+    assert course.hand_out(source, folder, "zh") == [folder / "zh" / "07_sums.ipynb"]
+    assert course.hand_out(source, folder, "zh") == []
+    assert (folder / "07_sums.ipynb").read_text() == english
+    assert (folder / "checks" / "__init__.py").exists()
+    assert not (folder / "zh" / "checks").exists()
+
+    chinese = course.read_notebook(folder / "zh" / "07_sums.ipynb")["cells"]
+    assert [c["source"] for c in chinese[1:]] == [c["source"] for c in json.loads(english)["cells"][1:]]
+    assert "raise NotImplementedError" in chinese[2]["source"]
+
+    course.record_attempt(folder / "progress.json", "07-1", passed=True)
+    old = course.reset(source, folder, "07", "zh")
+    assert old.parent == folder / "zh" / "backup"
+    assert (folder / "zh" / "07_sums.ipynb").exists()
+    assert (folder / "07_sums.ipynb").read_text() == english
+    assert course.read_progress(folder / "progress.json") == {}
+
+
+@pytest.mark.parametrize("place", ["clone/mine", "elsewhere/deep", "clone/notebooks/mine"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_links_and_files_are_found_from_copies_anywhere(source, tmp_path, place, language):
+    (source.parent / "docs").mkdir()
+    (source.parent / "docs" / "sums.md").touch()
+    (source.parent / "results").mkdir()
+    (source.parent / "results" / "sums.json").touch()
+    folder = tmp_path / place
+    course.hand_out(source, folder, language)
+    place_of_copy = course.in_language(folder, language)
+    prose, code = [cell["source"] for cell in course.read_notebook(place_of_copy / "07_sums.ipynb")["cells"][:2]]
+    assert (place_of_copy / prose.rpartition("(")[2].rpartition(")")[0]).samefile(source.parent / "docs" / "sums.md")
+    assert (folder / code.split('"')[1]).samefile(source.parent / "results" / "sums.json"), "kernels work in `folder`"
+
+
+def test_a_language_that_does_not_exist_is_named(source, tmp_path):
+    with pytest.raises(ValueError, match=r"^the course is not written in the language 'fr': there is en, zh$"):
+        course.hand_out(source, tmp_path / "mine", "fr")
+    assert not (tmp_path / "mine").exists()
 
 
 def test_a_reset_keeps_the_old_copy_and_forgets_one_notebooks_attempts(source, tmp_path):

@@ -1,6 +1,6 @@
 """The exercises: solutions pass, blanks and catalogued mistakes fail, each with its own sentence.
 
-Exercises are independent of the rest of their notebook: its first code cell and the answer's cell are enough. So no notebook
+Exercises are independent of the rest of their notebook: its imports and the answer's cell are enough. So no notebook
 is run here, but for the test that takes students' copies from a clean kernel (with --notebooks).
 """
 
@@ -35,15 +35,15 @@ def run(source, namespace):
 
 
 @functools.cache
-def first_cell(number):
-    """What the first code cell of a notebook defines. Without IPython, which `make test` does not need, nothing is shown."""
+def imports(number):
+    """What the second code cell of a notebook defines. Without IPython, which `make test` does not need, nothing is shown."""
     namespace, stand_ins = {}, {}
     if importlib.util.find_spec("IPython") is None:
         stand_ins = {name: types.ModuleType(name) for name in ("IPython", "IPython.display")}
         stand_ins["IPython.display"].display = stand_ins["IPython.display"].IFrame = print
     sys.modules.update(stand_ins)
     try:
-        run(cells_of(number)[0]["source"], namespace)
+        run(cells_of(number)[1]["source"], namespace)
     finally:
         for name in stand_ins:  # other packages look for IPython as well
             del sys.modules[name]
@@ -55,7 +55,7 @@ def solved(name):
     """Run an exercise's solution; return the answer and what was given, as its check is called with them."""
     cells = {course.grade_id(cell): cell["source"] for cell in cells_of(name[:2])}
     calls = []
-    namespace = dict(first_cell(name[:2]))
+    namespace = dict(imports(name[:2]))
     run(cells[f"{name}-answer"], namespace)
     namespace["check"] = lambda *answer, **given: calls.append((*answer, given))
     run(cells[name], namespace)
@@ -113,7 +113,7 @@ def test_the_blank_fails_with_the_sentence_that_asks_for_an_answer(name):
     ]
     assert "SOLUTION" not in cell["source"]
     with pytest.raises(NotImplementedError, match=f"^Exercise {name} has no answer yet: write yours here, in place"):
-        run(cell["source"], dict(first_cell(name[:2])))
+        run(cell["source"], dict(imports(name[:2])))
 
 
 @each_exercise

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.docs import notebooks
+
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 TIMEOUT = 120  # seconds a cell; a whole notebook takes well under a minute
@@ -13,9 +15,6 @@ MOST_LINES = 25  # of a code cell
 MOST_COLUMNS = 128
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-
-# Run before a notebook's own first cell: a warning raised in its cells or by our packages is an error there.
-STRICT = r'import warnings; warnings.filterwarnings("error", module=r"__main__|minigrad(\.|$)")'
 
 
 def cells_of(path):
@@ -72,9 +71,10 @@ def test_lines_of_the_text_are_not_too_long(path):
 
 
 @each_notebook
-def test_first_code_cell_draws_inline(path):
-    first = next(cell for cell in cells_of(path) if cell["cell_type"] == "code")
-    assert first["source"][0].strip() == "%matplotlib inline"
+def test_first_code_cell_finds_the_course_and_the_second_draws_inline(path):
+    first, second = ["".join(cell["source"]) for cell in cells_of(path) if cell["cell_type"] == "code"][:2]
+    assert first == code_of(NOTEBOOKS[0])[0], "the first cell is the same in all notebooks"
+    assert second.startswith("%matplotlib inline\n")
 
 
 @each_notebook
@@ -103,23 +103,15 @@ def test_notebook_equals_its_paired_text(path):
 
 
 @each_notebook
-def test_notebook_runs_from_a_clean_kernel(path, pytestconfig, tmp_path, monkeypatch):
+def test_notebook_runs_from_a_clean_kernel(path, pytestconfig):
     if not pytestconfig.getoption("--notebooks"):
         pytest.skip("runs with --notebooks (make test-notebooks)")
-    import nbclient  # of the extra `notebooks`: without it, whoever asked for this run sees an error
-    import nbformat
-
-    monkeypatch.setenv("MINIGRAD_PROGRESS", str(tmp_path / "progress.json"))  # not the checkout's own
-    notebook = nbformat.read(path, as_version=4)
+    notebook = notebooks.run(path, TIMEOUT)  # the first error raises CellExecutionError, with its cell and traceback
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
-    client = nbclient.NotebookClient(
-        notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
-    )
-    client.execute()  # the first error raises CellExecutionError, with its cell and traceback
 
     assert all(cell.execution_count is not None for cell in code)
     pictures = [output for cell in code for output in cell.outputs if "image/png" in output.get("data", {})]
     assert pictures, f"{path.name} shows no figure"
     drawing = [cell for cell in code if any("image/png" in output.get("data", {}) for output in cell.outputs)]
     assert len(pictures) == len(drawing), "a cell shows a figure twice"
+    notebooks.keep(notebook, path.name)  # for `make docs`
