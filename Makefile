@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint course test-notebooks try-explorer try-playground parity test-distributed kill-ranks conformance c-export bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
+.PHONY: demo test lint course test-notebooks docs try-site try-course try-playground parity test-distributed kill-ranks conformance c-export bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
 
 demo: $(VENV)/.core ## train, prune and fine-tune LeNet on MNIST; writes runs/demo
 	$(BIN)/minigrad demo
@@ -24,11 +24,17 @@ course: $(VENV)/.notebooks ## install Jupyter, write your copies of the notebook
 test-notebooks: $(VENV)/.notebooks $(VENV)/.test ## run every notebook from a clean kernel
 	$(BIN)/python -m pytest -q tests/notebooks --notebooks
 
-try-explorer: $(VENV)/.browser ## move the sliders of the explorer in JupyterLab, in a Chromium without a window
-	$(BIN)/python tools/try_explorer.py runs/explorer
+docs: $(VENV)/.docs ## the site in build/site: the course with its outputs, documents, results, every public name
+	$(BIN)/python -m tools.docs
+
+try-site: docs $(VENV)/.browser ## build the site, and open each of its pages in a Chromium without a window
+	$(BIN)/python -m tools.try_site runs/site
+
+try-course: $(VENV)/.browser ## run notebooks in JupyterLab and move their sliders, in a Chromium without a window
+	$(BIN)/python -m tools.try_course runs/course
 
 try-playground: $(VENV)/.browser ## draw on the playground page and feed it 1,000 test images, in a Chromium without a window
-	$(BIN)/python tools/try_playground.py runs/playground
+	$(BIN)/python -m tools.try_playground runs/playground
 
 parity: $(VENV)/.parity ## compare with PyTorch; integer models with TensorFlow Lite Micro, LiteRT and onnxruntime
 	$(BIN)/python -m pytest -q -m parity
@@ -90,7 +96,7 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 	$(PIP) install -q -e .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.notebooks $(VENV)/.browser $(VENV)/.distributed: $(VENV)/.%: pyproject.toml | $(BIN)/python
+$(VENV)/.test $(VENV)/.notebooks $(VENV)/.docs $(VENV)/.browser $(VENV)/.distributed: $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(PIP) install -q -e '.[$*]'
 	@touch $@ $(VENV)/.core
 
