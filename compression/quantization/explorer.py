@@ -102,7 +102,7 @@ def draw_grid(w: Any, bits: int, kind: str = "symmetric", title: str = "weights"
     middle.set_title(f"root mean square {rms:.3g}", fontsize=10)
     middle.margins(y=0.15)  # room for the legend
     middle.legend(fontsize=9, loc="upper center")
-    middle.locator_params(axis="x", nbins=5)
+    middle.locator_params(axis="x", nbins=3)
     widths = range(1, 9)
     right.plot(widths, [6.02 * b for b in widths], ":", color=GREY, label="6.02 dB a bit")
     for (name, style), color in zip(KINDS.items(), (BLUE, ORANGE), strict=True):
