@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint course test-notebooks docs try-site try-course try-playground parity test-distributed kill-ranks conformance c-export bench gradcheck mutants kill-and-resume hammer-threads coverage test-floor dist clean
+.PHONY: demo test lint course test-notebooks docs try-site try-course try-playground parity test-distributed kill-ranks conformance c-export bench gradcheck mutants kill-and-resume hammer-threads slow-link coverage test-floor dist clean
 
 demo: $(VENV)/.core ## train, prune and fine-tune LeNet on MNIST; writes runs/demo
 	$(BIN)/minigrad demo
