@@ -8,6 +8,7 @@ from minigrad.debug.widgets import BLUE, GREY, ORANGE, Picture, Slider, explore
 from minigrad.functional import conv2d
 from minigrad.kernels import trace
 from minigrad.kernels.trace import Trace
+from minigrad.ops.conv import output_size
 from minigrad.tape import Array
 
 if TYPE_CHECKING:
@@ -38,11 +39,7 @@ def draw_window(
         >>> draw_window(np.eye(3), np.ones((2, 2)), position=3).words.split(";")[0]
         'Output element 4 of 4, row 1, column 1: 1·1 + 0·1 + 0·1 + 1·1 = 2'
     """
-    image, weight = np.asarray(image, np.float64), np.asarray(weight, np.float64)
-    if image.ndim != 2 or weight.ndim != 2:
-        raise ValueError(
-            f"draw_window: expected one channel (H, W) and one filter (KH, KW) (image: {image.shape}, weight: {weight.shape})"
-        )
+    image, weight = _planes(image, weight)
     settings = {"stride": stride, "padding": padding, "dilation": dilation}
     out = conv2d(image[None, None], weight[None, None], **settings).data[0, 0]
     if not 0 <= position < out.size:
@@ -87,14 +84,13 @@ def explore_window(image: Any, weight: Any, stride: int = 1, padding: int = 0) -
     Raises:
         ValueError: image or weight have other axes, or the window does not fit.
     """
-    image, weight = np.asarray(image, np.float64), np.asarray(weight, np.float64)
+    image, weight = _planes(image, weight)
 
     def count(settings: Any) -> int:
-        sizes = (
-            (n + 2 * settings["padding"] - settings["dilation"] * (k - 1) - 1) // settings["stride"] + 1
-            for n, k in zip(image.shape, weight.shape, strict=True)
-        )
-        return int(np.prod(list(sizes)))
+        """Return how many elements the output has."""
+        padded = tuple(n + 2 * settings["padding"] for n in image.shape)
+        height, width = output_size(padded, weight.shape, (settings["stride"],) * 2, (settings["dilation"],) * 2)
+        return height * width
 
     middle = count({"stride": stride, "padding": padding, "dilation": 1}) // 2
     widest = min((n - 1) // max(k - 1, 1) for n, k in zip(image.shape, weight.shape, strict=True))
@@ -106,6 +102,15 @@ def explore_window(image: Any, weight: Any, stride: int = 1, padding: int = 0) -
         padding=Slider("padding", 0, 2, value=padding),
         dilation=Slider("dilation", 1, max(min(widest, 3), 1)),
     )
+
+
+def _planes(image: Any, weight: Any) -> tuple[Array, Array]:
+    image, weight = np.asarray(image, np.float64), np.asarray(weight, np.float64)
+    if image.ndim != 2 or weight.ndim != 2:
+        raise ValueError(
+            f"draw_window: expected one channel (H, W) and one filter (KH, KW) (image: {image.shape}, weight: {weight.shape})"
+        )
+    return image, weight
 
 
 def _sum_in_words(told: Trace) -> str:

@@ -84,7 +84,7 @@ MUTANTS = [
             "reshape(out.shape) <= position, out",
             "reshape(out.shape) <= position + 1, out",
         ),
-        window_ends_without_padding=('(n + 2 * settings["padding"] -', '(n + settings["padding"] -'),
+        window_ends_without_padding=('n + 2 * settings["padding"] for', 'n + settings["padding"] for'),
     ),
     *_in("debug/widgets.py", words_not_escaped=("escape(self.words)", "self.words")),
     *_in(

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from minigrad.checkpoint import write_atomically
 from minigrad.compression.course import Notebook, read_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,9 +64,7 @@ def keep(notebook: Notebook, name: str) -> None:
     """Write a notebook that was run to `EXECUTED`, with its key."""
     notebook["metadata"]["key"] = key(notebook)
     EXECUTED.mkdir(parents=True, exist_ok=True)
-    part = EXECUTED / f"{name}.part"
-    part.write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
-    part.replace(EXECUTED / name)
+    write_atomically(EXECUTED / name, json.dumps(notebook, ensure_ascii=False).encode())
 
 
 def executed(path: Path, stale: bool = False) -> Notebook:
