@@ -68,7 +68,9 @@ class Plan:
 
 
 PLANS = {
-    "LeNet-300-100": Plan({"fc1.weight": 0.75, "fc2.weight": 0.8, "fc3.weight": 0.7}, dropout=0.15),
+    "LeNet-300-100": Plan(
+        {"fc1.weight": 0.75, "fc2.weight": 0.8, "fc3.weight": 0.7}, epochs=24, round_epochs=12, dropout=0.15
+    ),
     "LeNet-5": Plan(
         {"conv1.weight": 0.3, "conv2.weight": 0.76, "fc1.weight": 0.825, "fc2.weight": 0.85},
         rounds=5,
