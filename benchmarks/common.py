@@ -47,8 +47,10 @@ TARGETS = {
     "sparse_fc1": Target("CSR × dense, 120×256 × 64 at sparsity .75 (fc1)", "NumPy dense", 1.0),
     "sparse_planned": Target("article's pruned LeNet, batch 64, planner's choice", "our dense LeNet", 1.0),
     "sparse_lenet": Target("the same, every layer forced sparse", "our dense LeNet", None),
-    "surgery_64": Target("LeNet with half its filters pruned away by surgery, batch 64", "our dense LeNet", 0.6),
-    "surgery_1000": Target("the same, batch 1,000", "our dense LeNet", 0.6),
+    "surgery_64": Target(
+        "LeNet with half its filters pruned away by surgery, frozen, batch 64", "our dense LeNet, frozen", 0.6
+    ),
+    "surgery_1000": Target("the same, batch 1,000", "our dense LeNet, frozen", 0.6),
     "integer_int8_64": Target("LeNet in integers, 10,000 images, batch 64", "onnxruntime int8, fastest form", 0.2),
     "integer_float_64": Target("the same", "our float32 LeNet", 0.5),
     "integer_onnx_64": Target("the same", "onnxruntime float32", 0.4),

@@ -8,6 +8,7 @@ from minigrad._version import __version__
 from minigrad.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from minigrad.debug import detect_anomaly, draw, profile, step_backward, summary
 from minigrad.errors import AnomalyError, CheckpointError, DatasetError, NonFiniteLossError, ParallelError
+from minigrad.frozen import freeze
 from minigrad.gradcheck import GradcheckError, gradcheck
 from minigrad.loader import DataLoader
 from minigrad.random import manual_seed
@@ -33,6 +34,7 @@ __all__ = [
     "draw",
     "evaluate",
     "fit",
+    "freeze",
     "functional",
     "gradcheck",
     "kernels",

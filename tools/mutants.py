@@ -34,6 +34,7 @@ PARTS = ("minigrad", "compression", "tests", "tools", "docs", "results", "pyproj
 
 LEFT_OUT = (
     "tests/compression",
+    "tests/docs",
     "tests/mutants",
     "tests/notebooks",
     "tests/parity",

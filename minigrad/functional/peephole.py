@@ -141,11 +141,16 @@ def max_pool2d(x: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int],
     if not (isinstance(x, Waiting) and x.call and x.call[0] is ops.Relu and kernel_size[0] * kernel_size[1] <= 255):
         return apply(ops.MaxPool2d, x, **settings)
     (source,) = x.call[1]
-    if isinstance(source, Waiting) and source.call and padding == (0, 0) and kernel_size[0] * kernel_size[1] == 4:
+    if isinstance(source, Waiting) and source.call and pools_four(**settings):
         conv, inputs, conv_settings = source.call
         arrays = [None if t is None else t.data for t in inputs]
         return Tensor(conv.relu_max_pool2d(arrays, kernel_size, stride, **conv_settings))
     return apply(ops.ReluMaxPool2d, source, **settings)
+
+
+def pools_four(kernel_size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> bool:
+    """Return True if a convolution, ReLU and this pooling can run as one kernel, whatever the stride."""
+    return padding == (0, 0) and kernel_size[0] * kernel_size[1] == 4
 
 
 def _comes_from_conv(x: Tensor) -> bool:
