@@ -22,13 +22,14 @@ from .plots import (
     plot_soft_targets,
     plot_temperature_entropy,
 )
-from .teachers import SoftBatch, SoftLoader, checksum_of_images, checksum_of_model, teacher_logits
+from .teachers import ShiftAveraged, SoftBatch, SoftLoader, checksum_of_images, checksum_of_model, teacher_logits
 from .training import born_again, distill
 
 __all__ = [
     "DistillationLoss",
     "Hint",
     "LogitMatchingLoss",
+    "ShiftAveraged",
     "SoftBatch",
     "SoftLoader",
     "Terms",

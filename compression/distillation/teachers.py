@@ -9,17 +9,62 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from minigrad import functional as F
 from minigrad.checkpoint import read_checkpoint, write_checkpoint
 from minigrad.errors import CheckpointError
 from minigrad.functional import fusion
 from minigrad.loader import DataLoader
 from minigrad.nn import Module
 from minigrad.tape import no_grad
-from minigrad.tensor import Array
+from minigrad.tensor import Array, Tensor, as_tensor
 from minigrad.training import evaluating
 
 Teachers = Module | Sequence[Module]
 """One teacher, or several: an ensemble."""
+
+
+class ShiftAveraged(Module):
+    """A teacher that looks at each image from several places: the mean of its logits over all shifts by a few pixels.
+
+    A teacher trained on moved images (`transforms.Jitter`) has learned what moving leaves the same. Of one image, as it is,
+    it tells that only in part, and with the accidents of that one position; the mean over shifts tells more.
+
+    Args:
+        model: takes images (N, C, H, W) and returns logits (N, K). The wrapper shares its parameters.
+        pixels: the largest shift, across and down: (2 * pixels + 1) ** 2 positions. 0: the model itself.
+        fill: value of the pixels that come in at the border, such as `transforms.BACKGROUND` for normalised images.
+
+    Raises:
+        ValueError: pixels is negative.
+
+    Example:
+        >>> from minigrad import nn
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(9, 1, bias=False))
+        >>> model[1].weight.data[...] = [[0, 0, 0, 0, 9, 0, 0, 0, 0]]  # nine times the pixel in the middle
+        >>> x = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
+        >>> model(x).item(), ShiftAveraged(model, 1)(x).item()  # the middle pixel; the mean of all
+        (36.0, 36.0)
+    """
+
+    def __init__(self, model: Module, pixels: int, fill: float = 0.0):
+        if pixels < 0:
+            raise ValueError(f"ShiftAveraged: pixels is {pixels}, expected 0 or more")
+        self.model, self.pixels, self.fill = model, pixels, fill
+
+    def forward(self, x: Any) -> Tensor:
+        """(N, C, H, W) -> (N, K)"""
+        x = as_tensor(x)
+        height, width = x.shape[2:]
+        padded = F.pad(x, [(0, 0), (0, 0), *[(self.pixels, self.pixels)] * 2], self.fill)
+        places = list(np.ndindex(2 * self.pixels + 1, 2 * self.pixels + 1))
+        views = (padded[:, :, down : down + height, across : across + width] for down, across in places)
+        total = self.model(next(views))
+        for view in views:
+            total = total + self.model(view)
+        return total / len(places)
+
+    def __repr__(self) -> str:  # part of the checksum of a teacher
+        return f"ShiftAveraged({self.model!r}, pixels={self.pixels}, fill={self.fill})"
 
 
 def teacher_logits(model: Teachers, dataset: Any, cache: str | Path | None = None, *, batch_size: int = 250) -> Array:

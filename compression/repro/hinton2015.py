@@ -19,7 +19,7 @@ from minigrad.optim.schedules import CosineAnnealingLR, OneCycleLR
 from minigrad.tensor import Array
 from minigrad.transforms import Jitter
 
-from ..distillation import DistillationLoss, distill, teacher_logits
+from ..distillation import DistillationLoss, ShiftAveraged, distill, teacher_logits
 from ..sweep import Job, stored
 from .common import images
 
@@ -48,6 +48,7 @@ class Plan:
         correction: -1 if biases of these classes are lowered afterwards, 1 if those of the missing classes are raised.
         images: how many to train on, None for all.
         teacher: its plan, so that a student is trained anew when its teacher is.
+        teacher_shift: the teacher says the mean of its logits of the image moved by up to so many pixels.
     """
 
     width: int
@@ -66,7 +67,11 @@ class Plan:
     correction: int = 0
     images: int | None = None
     teacher: "Plan | None" = None
+    teacher_shift: int = 0
 
+
+TEACHER_SHIFTS = (0, 1)
+"""What students may ask for; each teacher leaves its logits for both behind."""
 
 TEACHER = Plan(width=1200, epochs=80, dropout=0.15, max_norm=3.5, jitter=2)
 STUDENT = Plan(width=800, epochs=40)
@@ -77,13 +82,14 @@ GENTLY = {"lr": 0.05, "warmup": 0.2}
 def plans(teacher: Plan, student: Plan, temperatures: Sequence[float], widths: Sequence[int]) -> dict[str, Plan]:
     """Return part → plan: the teacher, students without and with it, transfer sets that lack digits, the sweep of T."""
     alone = replace(student, images=teacher.images)
-    taught = replace(alone, temperature=20, teacher=teacher, **GENTLY)
+    taught = replace(alone, temperature=20, teacher=teacher, teacher_shift=1, **GENTLY)
     epochs = 5 * taught.epochs  # a fifth of the images makes as many steps in five times the epochs
     few = replace(taught, epochs=epochs, classes=(7, 8), correction=-1)
     first = {
         "teacher": teacher,
         "800-alone": alone,
         "800-T20": taught,
+        "800-T20-unmoved": replace(taught, teacher_shift=0),
         "without-3": replace(taught, classes=tuple(k for k in range(10) if k != 3), correction=1),
         "only-7-8": few,
     }
@@ -116,11 +122,12 @@ def work(job: Job) -> dict[str, Any]:
     plan: Plan = job.settings
     training, held_out, test = images(job.data, plan.images)
     model = _train(job, training)
-    weights, logits = _teacher_files(job)
     if job.part == "teacher":
-        save_checkpoint(weights, model, seed=job.seed)
-        logits.unlink(missing_ok=True)
-        teacher_logits(model, pixels(training), logits)
+        save_checkpoint(_teacher_file(job), model, seed=job.seed)
+        for shift in TEACHER_SHIFTS:
+            logits = _teacher_file(job, f"-logits-{shift}")
+            logits.unlink(missing_ok=True)
+            teacher_logits(ShiftAveraged(model, shift), pixels(training), logits)
     said = {name: teacher_logits(model, pixels(part)) for name, part in (("held_out", held_out), ("test", test))}
     labels = {"held_out": held_out.labels, "test": test.labels}
     results: dict[str, Any] = {
@@ -138,10 +145,9 @@ def pixels(dataset: ImageDataset) -> Array:
     return (dataset.pixels / np.float32(255)).astype(np.float32)[:, None]
 
 
-def _teacher_files(job: Job) -> tuple[Path, Path]:
-    """Return where the teacher of this seed is, and its logits."""
-    name = f"teacher-seed-{job.seed}"
-    return job.folder / f"{name}.safetensors", job.folder / f"{name}-logits.safetensors"
+def _teacher_file(job: Job, rest: str = "") -> Path:
+    """Return where the teacher of this seed is, or, with rest="-logits-1", what it says of images moved by up to a pixel."""
+    return job.folder / f"teacher-seed-{job.seed}{rest}.safetensors"
 
 
 def _train(job: Job, training: ImageDataset) -> Module:
@@ -195,10 +201,10 @@ def _ask_teacher(job: Job, x: Array) -> Array:
     assert plan.teacher is not None
     if stored(replace(job, part="teacher", settings=plan.teacher)) is None:
         raise FileNotFoundError(f"the teacher of seed {job.seed} is missing in {job.folder}: its run comes first")
-    weights, logits = _teacher_files(job)
     teacher = network(plan.teacher)
-    load_checkpoint(weights, teacher)
-    return teacher_logits(teacher, x, logits)
+    load_checkpoint(_teacher_file(job), teacher)
+    said = ShiftAveraged(teacher, plan.teacher_shift)
+    return teacher_logits(said, x, _teacher_file(job, f"-logits-{plan.teacher_shift}"))
 
 
 def correct(

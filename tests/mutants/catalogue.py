@@ -266,10 +266,22 @@ MUTANTS = [
         frozen_linear_forgets_relu=("partial(_linear, bool(rest))", "partial(_linear, False)"),
         frozen_reads_the_first_settings=("pool = step.settings[2]", "pool = step.settings[2] | {'stride': (1, 1)}"),
         frozen_is_the_model_itself=("copy.deepcopy(model).eval()", "model.eval()"),
-        frozen_is_not_checked=("if not np.allclose(found, expected,", "if not np.allclose(found, found,"),
+        frozen_is_not_checked=("not np.array_equal(found, expected,", "not np.array_equal(found, found,"),
         frozen_is_checked_with_what_was_traced=("plan.run(other)", "plan.run(x)"),
         frozen_hides_from_observers=("if tape.observers.get():", "if False:"),
-        frozen_takes_any_shape=("or self._plan(array)", "or [*self._plans.values(), None][0] or self._plan(array)"),
+        frozen_is_checked_with_a_tolerance=(
+            "np.array_equal(found, expected, equal_nan=True)",
+            "np.allclose(found, expected)",
+        ),
+        frozen_is_checked_with_noise_only=("(x * np.exp(-np.abs(noise)))", "noise"),
+        frozen_is_checked_without_noise=("for other in (noise.", "for other in ((x + 0 * noise)."),
+        frozen_is_checked_after_the_model=(
+            "found, expected = plan.run(other), self._eager(other.copy()).data",
+            "expected, found = self._eager(other.copy()).data, plan.run(other)",
+        ),
+        frozen_check_lets_the_model_write_into_results=("other.copy()", "other"),
+        frozen_takes_integers_for_steps=("float(x) if isinstance(x, int) else x", "x"),
+        frozen_takes_any_shape=("self._plans.get((x.shape, x.dtype))", "[*self._plans.values(), None][0]"),
     ),
     *_in(
         "functional/penalties.py",
@@ -377,6 +389,12 @@ MUTANTS = [
     *_in(
         "compression/distillation/teachers.py",
         teacher_answers_with_dropout_on=("with evaluating(model), no_grad():", "with no_grad():"),
+        shift_average_of_all_but_one=("total / len(places)", "total / (len(places) - 1 or 1)"),
+        shift_average_down_alone=(
+            "down : down + height, across : across + width",
+            "down : down + height, down : down + width",
+        ),
+        shift_average_of_the_same_checksum=(", pixels={self.pixels}, fill={self.fill})", ")"),
         cached_logits_in_file_order=("self.logits[..., chosen, :]", "self.logits[..., : len(chosen), :]"),
         cached_logits_of_any_model=('("model", "another teacher")', '("images", "another teacher")'),
     ),

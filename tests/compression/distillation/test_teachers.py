@@ -7,7 +7,13 @@ import pytest
 
 from minigrad import DataLoader, nn, read_checkpoint
 from minigrad.checkpoint import write_checkpoint
-from minigrad.compression.distillation import SoftLoader, checksum_of_images, checksum_of_model, teacher_logits
+from minigrad.compression.distillation import (
+    ShiftAveraged,
+    SoftLoader,
+    checksum_of_images,
+    checksum_of_model,
+    teacher_logits,
+)
 from minigrad.errors import CheckpointError
 from minigrad.tape import no_grad
 from minigrad.transforms import Jitter
@@ -54,6 +60,34 @@ def test_several_teachers(images):
         teacher_logits([], images)
     with raises(ValueError, "teacher_logits: there are no images"):
         teacher_logits(make(), images[:0])
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 2])
+def test_a_shift_averaged_teacher_says_the_mean_over_all_positions(images, pixels):
+    model, fill = make(), -0.7
+    said = []
+    for down in range(-pixels, pixels + 1):
+        for across in range(-pixels, pixels + 1):
+            moved = np.full_like(images, fill)
+            for n, image in enumerate(images[:, 0]):
+                for row, column in np.ndindex(4, 4):
+                    if 0 <= row + down < 4 and 0 <= column + across < 4:
+                        moved[n, 0, row + down, column + across] = image[row, column]
+            said.append(teacher_logits(model, moved))
+    found = teacher_logits(ShiftAveraged(model, pixels, fill), images)
+    np.testing.assert_allclose(found, np.mean(said, axis=0), rtol=1e-5, atol=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_shift_averaged_teachers_are_told_apart(tmp_path, images):
+    model = make()
+    marks = {checksum_of_model(teacher) for teacher in (model, *(ShiftAveraged(model, k) for k in (0, 1)))}
+    assert len(marks | {checksum_of_model(ShiftAveraged(model, 1, fill=-1.0))}) == 4
+    teacher_logits(ShiftAveraged(model, 1), images, tmp_path / "said")
+    with pytest.raises(CheckpointError, match="belong to another teacher"):
+        teacher_logits(ShiftAveraged(model, 2), images, tmp_path / "said")
+    with raises(ValueError, "ShiftAveraged: pixels is -1, expected 0 or more"):
+        ShiftAveraged(model, -1)
 
 
 def test_the_second_time_they_come_from_the_file(images, tmp_path, monkeypatch):

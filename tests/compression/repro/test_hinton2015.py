@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad.checkpoint import read_checkpoint
+from minigrad.checkpoint import load_checkpoint, read_checkpoint
+from minigrad.compression.distillation import teacher_logits
 from minigrad.compression.repro import HINTON2015, Job, reproduce
+from minigrad.compression.repro.common import images
 from minigrad.compression.repro.hinton2015 import (
     PLANS,
     QUICK,
@@ -17,6 +19,7 @@ from minigrad.compression.repro.hinton2015 import (
     TEACHER,
     TEMPERATURES,
     Plan,
+    _ask_teacher,
     correct,
     network,
     pixels,
@@ -53,7 +56,7 @@ def of(report, part, seed=0):
 def test_every_part_is_run_and_leaves_no_unfinished_file(report):
     assert report["failed"] == []
     assert {run["part"] for run in report["runs"]} == {
-        "teacher", "800-alone", "800-T20", "without-3", "only-7-8", "30-alone", "30-T4",
+        "teacher", "800-alone", "800-T20", "800-T20-unmoved", "without-3", "only-7-8", "30-alone", "30-T4",
     }  # fmt: skip
     for run in report["runs"]:
         assert run["results"]["test_images"] == 600
@@ -61,7 +64,28 @@ def test_every_part_is_run_and_leaves_no_unfinished_file(report):
         assert 0 < run["results"]["held_out_errors"] < 200
     assert of(report, "800-T20") != of(report, "800-T20", seed=1)
     files = {path.name for path in report["folder"].glob("*.safetensors")}
-    assert files == {f"teacher-seed-{seed}{rest}.safetensors" for seed in (0, 1) for rest in ("", "-logits")}
+    assert files == {
+        f"teacher-seed-{seed}{rest}.safetensors" for seed in (0, 1) for rest in ("", "-logits-0", "-logits-1")
+    }
+
+
+def test_a_teacher_tells_its_students_what_it_sees_from_nine_positions(report, small_data):
+    model = network(SMALL["teacher"])
+    load_checkpoint(report["folder"] / "teacher-seed-0.safetensors", model)
+    x = pixels(images(small_data, SMALL["teacher"].images)[0])
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    places = [(down, across) for down in range(3) for across in range(3)]
+    views = [teacher_logits(model, padded[:, :, down : down + 28, across : across + 28]) for down, across in places]
+    said = {
+        k: read_checkpoint(report["folder"] / f"teacher-seed-0-logits-{k}.safetensors")[0]["logits"] for k in (0, 1)
+    }
+    np.testing.assert_allclose(said[0], views[4], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(said[1], np.mean(views, axis=0), rtol=1e-4, atol=1e-4)
+    for job in jobs(report["folder"], small_data):
+        if job.settings.teacher is not None:
+            np.testing.assert_array_equal(_ask_teacher(job, x), said[job.settings.teacher_shift])
+    shifts = {part: plan.teacher_shift for part, plan in PLANS.items() if plan.teacher_shift != 1}
+    assert shifts == dict.fromkeys(["teacher", "800-T20-unmoved", "800-alone", "300-alone", "30-alone"], 0)
 
 
 def test_the_teacher_keeps_within_its_norm(report):
