@@ -68,10 +68,13 @@ def distill(given: tuple[Path, ...], runs: Path, executor: str, out: Path | None
     study = replace(study, alone=replace(study.alone, **changed))
     DistillationLoss(study.temperature, study.alpha)  # refuses what is out of range, before any work is done
     _check_teachers(given)
+    data = data and data.resolve()
     with sweeping(folder, executor) as pool:
-        report = distill_study.run(study, folder, data and data.resolve(), given, click.echo, pool)
+        paths = given or distill_study.teachers(study, folder, data, click.echo, pool)
+        experiment = distill_study.experiment(study, paths, given=bool(given))
+        report = experiment.run(study.seeds, quick, folder, data, click.echo, pool)
     click.echo(f"\n{distill_study.as_table(report)}\n")
-    click.echo(_written(out, distill_study.write(out, report | {"quick": quick})))
+    click.echo(_written(out, distill_study.write(out, report)))
     click.echo(f"The networks are in {folder}, such as distilled-seed-0.safetensors.")
 
 
@@ -98,9 +101,10 @@ def scan_distillation(
     with sweeping(folder, executor) as pool:
         if teacher is None:
             (teacher,) = distill_study.teachers(replace(study, teachers=1), folder, data, click.echo, pool)
-        report = distill_scan.run(scan, make_folder(folder / "scan"), data, teacher, click.echo, pool)
+        experiment = distill_scan.experiment(scan, teacher)
+        report = experiment.run(scan.seeds, quick, make_folder(folder / "scan"), data, click.echo, pool)
     click.echo(f"\n{distill_scan.as_table(report)}\n")
-    click.echo(_written(out, distill_scan.write(out, report | {"quick": quick})))
+    click.echo(_written(out, distill_scan.write(out, report)))
 
 
 def _check_teachers(paths: Any) -> None:

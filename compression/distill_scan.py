@@ -4,9 +4,9 @@ The gain as a heat map, errors on the very images that the teacher gets wrong, a
 accuracy: many short trainings, each a job that is kept when it is done.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .distillation import checksum_of_model, plot_gain, plot_gap, plot_mistakes_
 from .distillation.analysis import TeacherMistakes, mistakes_of_the_teacher
 from .report import align, write_report
 from .repro.common import images
-from .sweep import Job, Run, run_all, versions
+from .sweep import Experiment, Job, Sweep, versions
 
 MNIST_IMAGES = 55_000
 FEW = replace(STUDENT, epochs=30)
@@ -60,8 +60,8 @@ QUICK = Scan(
 )
 
 
-def jobs_of(scan: Scan, folder: Path, data: Path | None, teacher: Path) -> dict[str, list[Job]]:
-    """Return the jobs of each setting, one a seed, by name: "alone", "T=3 α=0.9", "500 hard", "500 soft", "jitter 1 hard"."""
+def plans_of(scan: Scan, teacher: Path) -> dict[str, Training]:
+    """Return how each part is trained, by name: "alone", "T=3 α=0.9", "500 hard", "500 soft", "jitter 1 hard"."""
     marks = (checksum_of_model(load_lenet(teacher)[0]),)
     paths = (str(teacher.resolve()),)
     plain: dict[str, Any] = asdict(scan.student)
@@ -79,7 +79,7 @@ def jobs_of(scan: Scan, folder: Path, data: Path | None, teacher: Path) -> dict[
         plans[f"{name} soft"] = Lesson(
             **how, temperature=scan.temperature, alpha=scan.alpha, teachers=paths, checksums=marks
         )
-    return {name: [Job(name, seed, plan, folder, data) for seed in range(scan.seeds)] for name, plan in plans.items()}
+    return plans
 
 
 def _name(temperature: float, alpha: float) -> str:
@@ -101,71 +101,52 @@ def work(job: Job) -> dict[str, Any]:
     }
 
 
-def run(
-    scan: Scan,
-    folder: Path,
-    data: Path | None,
-    teacher: Path,
-    say: Callable[[str], Any],
-    executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Train the students that are not there yet, and compare them with the ones alone of the same seeds.
-
-    Args:
-        scan: what is tried.
-        folder: for the results of single students.
-        data: folder of the dataset, see `mnist`.
-        teacher: checkpoint of one that has not seen the held-out images.
-        say: called with a line of text for the reader.
-        executor: trains the students, see `run_jobs`.
+def report_on(scan: Scan, teacher: Path, sweep: Sweep) -> dict[str, Any]:
+    """Compare the students with the ones alone of the same seeds.
 
     Returns:
         what JSON can hold: "settings"; "alone" (held-out accuracy, percent, one a seed); "gain": name → points, one a seed;
         "mistakes": the fields of `TeacherMistakes`, summed over seeds, at the T of the settings; "gap": "hard", "soft" →
         points, one row a size, one column a seed; "variants": "500", "jitter 1" and so on → "hard", "soft" → held-out
         accuracy, one a seed; "versions"; "seconds".
-
-    Raises:
-        RuntimeError: a run failed.
     """
-    jobs = jobs_of(scan, folder, data, teacher)
-    runs = run_all(work, [job for each in jobs.values() for job in each], say, executor)
-    of = {name: [r for r in runs if r["part"] == name] for name in jobs}
-    accuracy = {name: np.array([r["results"]["held-out accuracy"] for r in found]) for name, found in of.items()}
+    found = {name: sweep.results(name) for name in sweep.settings}
+    accuracy = {name: np.array([r["held-out accuracy"] for r in each]) for name, each in found.items()}
     names = [_name(t, a) for t in scan.temperatures for a in scan.alphas]
     gap = {
         kind: [
-            [r["results"]["training accuracy"] - r["results"]["held-out accuracy"] for r in of[f"{size} {kind}"]]
-            for size in scan.sizes
+            [r["training accuracy"] - r["held-out accuracy"] for r in found[f"{size} {kind}"]] for size in scan.sizes
         ]
         for kind in ("hard", "soft")
     }
     variants = [str(size) for size in scan.sizes] + [f"jitter {pixels}" for pixels in scan.jitters]
     return {
         "settings": asdict(scan),
-        "seeds": list(range(scan.seeds)),
+        "seeds": sweep.seeds,
         "alone": accuracy["alone"].tolist(),
         "gain": {name: (accuracy[name] - accuracy["alone"]).tolist() for name in names},
-        "mistakes": {key: value.tolist() for key, value in _mistakes(scan, of, data, teacher)._asdict().items()},
+        "mistakes": {key: value.tolist() for key, value in _mistakes(scan, teacher, sweep)._asdict().items()},
         "gap": gap,
         "variants": {
             name: {kind: accuracy[f"{name} {kind}"].tolist() for kind in ("hard", "soft")} for name in variants
         },
         "versions": versions(),
-        "seconds": round(sum(r["seconds"] for r in runs)),
+        "seconds": round(sum(run["seconds"] for run in sweep.runs)),
+        "quick": sweep.quick,
     }
 
 
-def _mistakes(scan: Scan, of: dict[str, list[Run]], data: Path | None, teacher: Path) -> TeacherMistakes:
+def _mistakes(scan: Scan, teacher: Path, sweep: Sweep) -> TeacherMistakes:
     """Count what the students do on the images that the teacher gets wrong; all seeds together."""
-    _, held_out, _ = images(data)
+    _, held_out, _ = images(sweep.data)
     said = teacher_logits(load_lenet(teacher)[0], held_out).argmax(axis=1)
     near = _nearest(scan.temperatures, scan.temperature)
     parts = {0.0: "alone"} | {a: _name(near, a) for a in scan.alphas}
     students = {
-        alpha: np.concatenate([_digits(r["results"]["predictions"]) for r in of[name]]) for alpha, name in parts.items()
+        a: np.concatenate([_digits(r["predictions"]) for r in sweep.results(name)]) for a, name in parts.items()
     }
-    return mistakes_of_the_teacher(np.tile(held_out.labels, scan.seeds), np.tile(said, scan.seeds), students)
+    seeds = len(sweep.seeds)
+    return mistakes_of_the_teacher(np.tile(held_out.labels, seeds), np.tile(said, seeds), students)
 
 
 def _nearest(temperatures: Sequence[float], wanted: float) -> float:
@@ -225,3 +206,9 @@ def write(folder: Path, report: dict[str, Any]) -> list[str]:
     for name, figure in drawn.items():
         figure.savefig(folder / f"{name}.png", dpi=110)
     return ["distill_scan.json", *(f"{name}.png" for name in drawn)]
+
+
+def experiment(scan: Scan, teacher: Path) -> Experiment:
+    """Return the scan with one teacher: the checkpoint of one that has not seen the held-out images."""
+    plans = plans_of(scan, teacher)
+    return Experiment(plans, plans, work, partial(report_on, scan, teacher), as_table, write)

@@ -6,6 +6,7 @@ Every network is a job that is kept when it is done: a study that was interrupte
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from .report import align, summarize, t_interval, wilson_interval, write_report
 from .repro.common import images
 from .sparse import weight_bytes
 from .sparse.timing import Contestant, describe_machine, race, stopwatch
-from .sweep import Job, run_all, versions
+from .sweep import Experiment, Job, Sweep, run_all, versions
 
 DIGITS = 10
 
@@ -163,65 +164,6 @@ def files_of(job: Job) -> list[Path]:
     return [checkpoint_of(job)]
 
 
-def run(
-    study: Study,
-    folder: Path,
-    data: Path | None,
-    given: Sequence[Path],
-    say: Callable[[str], Any],
-    executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Train teachers and students, those that are not there yet, and compare them.
-
-    Args:
-        study: what is compared.
-        folder: for results and checkpoints of single networks.
-        data: folder of the dataset, see `mnist`.
-        given: checkpoints of teachers; none: they are trained.
-        say: called with a line of text for the reader.
-        executor: trains the networks, see `run_jobs`.
-
-    Returns:
-        what JSON can hold: "settings"; "rows", see `_row`; "gain": {"values" (points, one a seed), "mean", "interval"};
-        "confusion": name → matrix, of the first of each kind; "machine"; "notes"; "versions".
-
-    Raises:
-        RuntimeError: a run failed.
-    """
-    paths = list(given) or teachers(study, folder, data, say, executor)
-    models: list[Module] = [load_lenet(path)[0] for path in paths]
-    both = students(study, folder, data, paths, models)
-    runs = run_all(work, [job for pair in zip(*both.values(), strict=True) for job in pair], say, executor)
-    of = {name: [r for r in runs if r["part"] == name] for name in both}
-    test = mnist("test", data)
-    logits = teacher_logits(models, test)  # (M, N, K)
-    said = {"teacher": [z.argmax(axis=1) for z in logits], "ensemble": [soft_targets(logits).argmax(axis=1)]}
-    if len(paths) == 1:
-        del said["ensemble"]
-    confusion = {name: [confusion_matrix(test.labels, p, DIGITS) for p in each] for name, each in said.items()}
-    confusion |= {name: [np.array(r["results"]["confusion"]) for r in found] for name, found in of.items()}
-    small = LeNet(widths=study.alone.widths)
-    networks: dict[str, list[Module]] = {"teacher": models[:1], "ensemble": models}
-    networks |= {"alone": [small], "distilled": [small]}
-    milliseconds = _milliseconds(study, networks, test.images[: study.batch_size])
-    rows = [_row(name, found, networks[name], milliseconds[name]) for name, found in confusion.items()]
-    accuracy = {row["name"]: np.array(row["accuracy"]["values"]) for row in rows}
-    gain = (accuracy["distilled"] - accuracy["alone"]).tolist()
-    return {
-        "settings": asdict(study),
-        "seeds": list(range(study.seeds)),
-        "teachers": [str(path) for path in given] or "trained here",
-        "rows": rows,
-        "gain": summarize(gain),
-        "held-out accuracy": {name: [r["results"]["held-out accuracy"] for r in found] for name, found in of.items()},
-        "confusion": {name: found[0].tolist() for name, found in confusion.items()},
-        "machine": describe_machine(),
-        "notes": list(NOTES),
-        "versions": versions(),
-        "seconds of training": {name: [r["seconds"] for r in found] for name, found in of.items()},
-    }
-
-
 def teachers(
     study: Study, folder: Path, data: Path | None, say: Callable[[str], Any], executor: Executor | None = None
 ) -> list[Path]:
@@ -231,23 +173,55 @@ def teachers(
     return [checkpoint_of(job) for job in jobs]
 
 
-def students(
-    study: Study, folder: Path, data: Path | None, paths: Sequence[Path], models: Sequence[Module]
-) -> dict[str, list[Job]]:
-    """Return the jobs of both kinds, seed by seed."""
-    marks = tuple(checksum_of_model(model) for model in models)
+def plans_of(study: Study, paths: Sequence[Path]) -> dict[str, Training]:
+    """Return how a student is trained, "alone" and "distilled" from the teachers of these checkpoints."""
     same: dict[str, Any] = asdict(study.alone) | {"lr": study.lr}
     lesson = Lesson(
         **same,
         temperature=study.temperature,
         alpha=study.alpha,
         teachers=tuple(str(path.resolve()) for path in paths),
-        checksums=marks,
+        checksums=tuple(checksum_of_model(load_lenet(path)[0]) for path in paths),
     )
-    plans = {"alone": study.alone, "distilled": lesson}
+    return {"alone": study.alone, "distilled": lesson}
+
+
+def report_on(study: Study, paths: Sequence[Path], given: bool, sweep: Sweep) -> dict[str, Any]:
+    """Compare teachers and students.
+
+    Returns:
+        what JSON can hold: "settings"; "rows", see `_row`; "gain": {"values" (points, one a seed), "mean", "interval"};
+        "confusion": name → matrix, of the first of each kind; "machine"; "notes"; "versions".
+    """
+    models: list[Module] = [load_lenet(path)[0] for path in paths]
+    test = mnist("test", sweep.data)
+    logits = teacher_logits(models, test)  # (M, N, K)
+    said = {"teacher": [z.argmax(axis=1) for z in logits], "ensemble": [soft_targets(logits).argmax(axis=1)]}
+    if len(paths) == 1:
+        del said["ensemble"]
+    confusion = {name: [confusion_matrix(test.labels, p, DIGITS) for p in each] for name, each in said.items()}
+    found = {name: sweep.results(name) for name in sweep.settings}
+    confusion |= {name: [np.array(r["confusion"]) for r in each] for name, each in found.items()}
+    small = LeNet(widths=study.alone.widths)
+    networks: dict[str, list[Module]] = {"teacher": models[:1], "ensemble": models}
+    networks |= {"alone": [small], "distilled": [small]}
+    milliseconds = _milliseconds(study, networks, test.images[: study.batch_size])
+    rows = [_row(name, each, networks[name], milliseconds[name]) for name, each in confusion.items()]
+    accuracy = {row["name"]: np.array(row["accuracy"]["values"]) for row in rows}
+    gain = (accuracy["distilled"] - accuracy["alone"]).tolist()
     return {
-        name: [Job(name, seed, plan, folder, data, leaves=files_of) for seed in range(study.seeds)]
-        for name, plan in plans.items()
+        "settings": asdict(study),
+        "seeds": sweep.seeds,
+        "teachers": [str(path) for path in paths] if given else "trained here",
+        "rows": rows,
+        "gain": summarize(gain),
+        "held-out accuracy": {name: [r["held-out accuracy"] for r in each] for name, each in found.items()},
+        "confusion": {name: each[0].tolist() for name, each in confusion.items()},
+        "machine": describe_machine(),
+        "notes": list(NOTES),
+        "versions": versions(),
+        "seconds of training": {name: [r["seconds"] for r in sweep.runs if r["part"] == name] for name in found},
+        "quick": sweep.quick,
     }
 
 
@@ -347,3 +321,9 @@ def write(folder: Path, report: dict[str, Any]) -> list[str]:
     write_report(folder / "distill.json", report)
     picture(report).savefig(folder / "distill_confusions.png", dpi=110)
     return ["distill.json", "distill_confusions.png"]
+
+
+def experiment(study: Study, paths: Sequence[Path], given: bool) -> Experiment:
+    """Return the study with the teachers of these checkpoints. given: whether somebody chose them, for the report."""
+    plans = plans_of(study, paths)
+    return Experiment(plans, plans, work, partial(report_on, study, paths, given), as_table, write, files_of)

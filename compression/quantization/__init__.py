@@ -12,6 +12,7 @@ from .analysis import (
     sensitivity_by_layer,
     shapley,
     signal_to_noise,
+    sqnr,
     with_noise,
 )
 from .calibration import Stage, calibrate, observe, stage_outputs, stages
@@ -57,6 +58,6 @@ __all__ = [
     "kmeans_codebook", "levels_table", "loss_by_source", "make_observer", "mean_loss", "observe", "pack",
     "packed_bytes", "power_of_two", "prepare_qat", "quantize", "quantize_model", "reestimate_batch_norm",
     "round_activations_", "round_weights", "sensitivity_by_layer", "shapley", "sign_params", "signal_to_noise",
-    "simulate", "stage_outputs", "stages", "stored_bytes", "ternarize", "train_qat", "unpack", "weight_layers",
+    "simulate", "sqnr", "stage_outputs", "stages", "stored_bytes", "ternarize", "train_qat", "unpack", "weight_layers",
     "weight_params", "with_noise",
 ]  # fmt: skip

@@ -249,6 +249,21 @@ def sensitivity_by_layer(
     }
 
 
+def sqnr(signal: float, noise: float) -> float:
+    """Return the signal-to-quantization-noise ratio in decibels: 10 log10(signal / noise); inf without noise.
+
+    Args:
+        signal, noise: powers of numbers and of their rounding errors: both mean squares, or both sums of squares.
+
+    Example:
+        >>> sqnr(signal=200, noise=2), sqnr(signal=200, noise=0), sqnr(signal=0, noise=2)
+        (20.0, inf, -inf)
+    """
+    if not noise:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal else float("-inf")
+
+
 @dataclass(frozen=True)
 class NoiseRow:
     """Signal and noise of one tensor, in decibels.
@@ -256,7 +271,7 @@ class NoiseRow:
     Attributes:
         name: of the layer, and "weights" or "activations".
         bits: of its format.
-        measured: 10 log10 of the signal's power over the rounding error's.
+        measured: see `sqnr`.
         rule: 6.02 * bits, for a signal that fills the range evenly.
         expected: the rule for this signal: with steps of size S, the error's power is S**2 / 12.
     """
@@ -299,9 +314,8 @@ def _noise_row(name: str, values: Array, params: QuantParams) -> NoiseRow:
     error = (dequantize(quantize(values, params), params) - values)[used].astype(np.float64)
     steps = np.broadcast_to(params.spread(values.shape)[0], values.shape)[used].astype(np.float64)
     signal = (values[used].astype(np.float64) ** 2).sum()
-    noise, expected = (error**2).sum(), (steps**2).sum() / 12
-    ratios = (10 * np.log10(signal / power) if power and signal else np.inf for power in (noise, expected))
-    return NoiseRow(name, params.bits, *(float(r) for r in (next(ratios), 6.02 * params.bits, next(ratios))))
+    measured, expected = sqnr(signal, (error**2).sum()), sqnr(signal, (steps**2).sum() / 12)
+    return NoiseRow(name, params.bits, measured, 6.02 * params.bits, expected)
 
 
 @dataclass(frozen=True)

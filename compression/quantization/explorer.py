@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from minigrad.debug.widgets import BLUE, GREY, ORANGE, Choice, Picture, Slider, explore
 from minigrad.tensor import Array
 
+from .analysis import sqnr
 from .codes import binarize
 from .formats import activation_params, as_array, dequantize, quantize, weight_params
 
@@ -48,18 +49,6 @@ def grid_points(w: Any, bits: int, kind: str = "symmetric") -> tuple[Array, Arra
     return dequantize(np.arange(params.low, params.high + 1), params), dequantize(quantize(w, params), params)
 
 
-def signal_to_noise_db(w: Any, rounded: Any) -> float:
-    """Return the signal-to-quantization-noise ratio in decibels: 10 log10 of mean w² over mean error²; inf without error.
-
-    Example:
-        >>> round(signal_to_noise_db([1.0, -1.0], [0.9, -0.9]), 6)
-        20.0
-    """
-    w = np.asarray(w, np.float64)
-    noise = np.mean((np.asarray(rounded, np.float64) - w) ** 2)
-    return float(10 * np.log10(np.mean(w**2) / noise)) if noise else float("inf")
-
-
 def draw_grid(w: Any, bits: int, kind: str = "symmetric", title: str = "weights") -> Picture:
     """Draw weights against their grid, the histogram of the errors, and what each bit is worth.
 
@@ -76,7 +65,12 @@ def draw_grid(w: Any, bits: int, kind: str = "symmetric", title: str = "weights"
     points, rounded = grid_points(w, bits, kind)
     step, errors = float(points[1] - points[0]), (rounded - w).ravel()
     rms = float(np.sqrt(np.mean(errors.astype(np.float64) ** 2)))
-    ratios = {(k, b): signal_to_noise_db(w, grid_points(w, b, k)[1]) for k in KINDS for b in range(1, 9)}
+    exact = w.astype(np.float64)
+    ratios = {
+        (k, b): sqnr(np.mean(exact**2), np.mean((grid_points(w, b, k)[1] - exact) ** 2))
+        for k in KINDS
+        for b in range(1, 9)
+    }
     ratio, used = ratios[kind, bits], len(np.unique(rounded))
     words = (
         f"{title} with {bits} {'bit' if bits == 1 else 'bits'}, {kind}: {len(points)} points from {points[0]:.3g} to "

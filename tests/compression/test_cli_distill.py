@@ -55,19 +55,23 @@ def test_a_student_is_distilled_and_its_checkpoint_is_read_by_the_other_commands
 def test_options_reach_the_study(monkeypatch, teacher, tmp_path):
     seen = {}
 
-    def run(study, folder, data, given, say, executor):
-        seen.update(study=study, folder=folder, given=given)
-        raise RuntimeError("alone, seed 0: it stopped")
+    class Stopping:
+        def __init__(self, study, paths, given):
+            seen.update(study=study, paths=paths, given=given)
 
-    monkeypatch.setattr(distill_study, "run", run)
+        def run(self, seeds, quick, folder, *rest):
+            seen.update(seeds=seeds, quick=quick, folder=folder)
+            raise RuntimeError("alone, seed 0: it stopped")
+
+    monkeypatch.setattr(distill_study, "experiment", Stopping)
     loss = ("--temperature", 2.5, "--alpha", 0.25)
     settings = ("--seeds", 3, "--epochs", 7, "--images", 99, "--widths", 1, 2, 3, 4, "--jitter", 0, *loss)
     result = call("distill", "--teacher", teacher, *settings, "--runs", tmp_path / "r", "--out", tmp_path)
     study = seen["study"]
-    assert (study.seeds, study.temperature, study.alpha) == (3, 2.5, 0.25)
+    assert (seen["seeds"], study.seeds, study.temperature, study.alpha) == (3, 3, 2.5, 0.25)
     assert study.alone == replace(Study().alone, epochs=7, images=99, jitter=0, widths=(1, 2, 3, 4))
     assert study.teacher == Study().teacher
-    assert (seen["folder"], seen["given"]) == (tmp_path / "r", (teacher,))
+    assert (seen["folder"], seen["paths"], seen["given"], seen["quick"]) == (tmp_path / "r", (teacher,), True, False)
     assert result.exit_code == 1
     assert result.output == (
         f"Error: alone, seed 0: it stopped; finished runs are in {tmp_path / 'r'}, and the same command goes on from there\n"
@@ -78,7 +82,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, tmp_path):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(distill_study, "run", interrupt)
+    monkeypatch.setattr(distill_study, "teachers", interrupt)
     result = call("distill", "--quick", "--runs", tmp_path, "--out", tmp_path)
     assert result.exit_code == 130
     assert "interrupted; finished runs are in" in result.output
@@ -95,17 +99,18 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, tmp_path):
     ],
 )
 def test_bad_input_is_refused_before_any_work(options, words, monkeypatch, tmp_path):
-    monkeypatch.setattr(distill_study, "run", lambda *arguments: pytest.fail("it began"))
+    for step in ("teachers", "experiment"):
+        monkeypatch.setattr(distill_study, step, lambda *arguments, **given: pytest.fail("it began"))
     result = call("distill", *options, "--runs", tmp_path, "--out", tmp_path)
     assert result.exit_code == 2
     assert words in result.output
 
 
 def test_a_teacher_that_has_seen_the_held_out_images_is_named(monkeypatch, tmp_path):
-    def stop(*arguments):
+    def stop(*arguments, **given):
         raise RuntimeError("stop")
 
-    monkeypatch.setattr(distill_study, "run", stop)
+    monkeypatch.setattr(distill_study, "experiment", stop)
     result = call("distill", "--teacher", LENET_CHECKPOINT, "--runs", tmp_path, "--out", tmp_path)
     assert "it has seen the held-out images" in result.output
 
@@ -116,6 +121,7 @@ def test_the_scan_of_temperatures(quick, small_data, tmp_path):
     assert result.exit_code == 0, result.output
     assert "mean gain (points), T =" in result.output
     report = json.loads((tmp_path / "out" / "distill_scan.json").read_text())
+    assert report["quick"] is True
     assert set(report["gain"]) == {"T=1 α=0.5", "T=1 α=1", "T=4 α=0.5", "T=4 α=1"}
     for name in ("distill_gain", "distill_mistakes", "distill_gap"):
         with Image.open(tmp_path / "out" / f"{name}.png") as image:

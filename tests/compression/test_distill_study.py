@@ -11,14 +11,13 @@ from minigrad.compression import distill_scan, distill_study, soft_target_study
 from minigrad.compression.cli_base import load_lenet
 from minigrad.compression.demo import evaluation_loader
 from minigrad.compression.distill_scan import Scan
-from minigrad.compression.distill_study import Lesson, Study, Training, as_table, checkpoint_of, picture, train
+from minigrad.compression.distill_study import Lesson, Study, Training, as_table, picture, train
 from minigrad.compression.distillation import DistillationLoss, distill, soft_targets, teacher_logits
 from minigrad.compression.distillation.analysis import confusion_matrix
 from minigrad.compression.models import LeNet, trained_lenet
 from minigrad.compression.report import t_interval, wilson_interval
 from minigrad.compression.repro.common import images
 from minigrad.compression.soft_target_study import choose_digits
-from minigrad.compression.sweep import run_all
 from minigrad.datasets import mnist, split_validation
 from minigrad.loader import DataLoader
 from minigrad.nn import CrossEntropyLoss
@@ -29,11 +28,17 @@ SMALL = Training((2, 3, 8, 8), epochs=2, lr=0.01, batch_size=32, jitter=1, image
 STUDY = Study(2, 2, Training(epochs=1, images=160), SMALL, temperature=3.0, alpha=0.8, lr=0.02, seconds=0.01)
 
 
+def carry_out(folder, data, given=(), say=lambda line: None):
+    """Return the report on STUDY."""
+    paths = given or distill_study.teachers(STUDY, folder, data, say)
+    return distill_study.experiment(STUDY, paths, bool(given)).run(2, True, folder, data, say)
+
+
 @pytest.fixture(scope="module")
 def found(small_data, tmp_path_factory):
     """The report, the folder of the runs, and what was said."""
     said, folder = [], tmp_path_factory.mktemp("runs")
-    return distill_study.run(STUDY, folder, small_data, (), said.append), folder, said
+    return carry_out(folder, small_data, say=said.append), folder, said
 
 
 def row(report, name):
@@ -64,11 +69,13 @@ def test_students_of_a_seed_differ_in_the_loss_and_the_rate_only(small_training)
 
 
 def test_the_lesson_is_the_training_alone_and_the_teachers(tmp_path):
-    models = [LeNet(), LeNet()]
-    both = distill_study.students(STUDY, tmp_path, None, [tmp_path / "a", tmp_path / "b"], models)
-    assert [job.seed for job in both["alone"]] == [job.seed for job in both["distilled"]] == [0, 1]
-    assert both["alone"][0].settings == SMALL
-    lesson = both["distilled"][0].settings
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path in paths:
+        minigrad.save_checkpoint(path, LeNet())
+    plans = distill_study.plans_of(STUDY, paths)
+    assert list(plans) == ["alone", "distilled"]
+    assert plans["alone"] == SMALL
+    lesson = plans["distilled"]
     assert replace(lesson, lr=SMALL.lr) == Lesson(
         *(getattr(SMALL, name) for name in ("widths", "epochs", "lr", "batch_size", "jitter", "images")),
         temperature=3.0,
@@ -147,25 +154,22 @@ def test_times_belong_to_their_networks(monkeypatch, small_test):
     assert found == pytest.approx({"teacher": 5, "ensemble": 10, "alone": 5, "distilled": 5})
 
 
-def test_what_is_done_is_not_done_again_and_what_lacks_its_checkpoint_is(found, small_data, tmp_path):
+def test_what_is_done_is_not_done_again_and_what_lacks_its_checkpoint_is(found, small_data):
     report, folder, said = found
     assert not any("already" in line for line in said)
     again = []
-    assert distill_study.run(STUDY, folder, small_data, (), again.append)["gain"] == report["gain"]
+    assert carry_out(folder, small_data, say=again.append)["gain"] == report["gain"]
     assert [line.split(":")[0] for line in again] == ["2 of 2 runs are there already", "4 of 4 runs are there already"]
-    jobs = distill_study.students(STUDY, folder, small_data, [folder / "teacher-seed-0.safetensors"], [LeNet()])
-    checkpoint_of(jobs["alone"][1]).unlink()
+    (folder / "alone-seed-1.safetensors").unlink()
     once_more = []
-    run_all(distill_study.work, jobs["alone"], once_more.append)
-    assert "alone, seed 1: done" in once_more[1]
-    assert checkpoint_of(jobs["alone"][1]).exists()
+    assert carry_out(folder, small_data, say=once_more.append)["gain"] == report["gain"]
+    assert [line.split(":")[0] for line in once_more[1:]] == ["3 of 4 runs are there already", "alone, seed 1"]
+    assert (folder / "alone-seed-1.safetensors").exists()
 
 
 def test_a_single_teacher_is_no_ensemble(found, small_data):
     _, folder, _ = found
-    report = distill_study.run(
-        STUDY, folder / "one", small_data, [folder / "teacher-seed-1.safetensors"], lambda line: None
-    )
+    report = carry_out(folder / "one", small_data, given=[folder / "teacher-seed-1.safetensors"])
     assert [r["name"] for r in report["rows"]] == ["teacher", "alone", "distilled"]
     assert report["rows"][0]["accuracy"]["values"] == row(found[0], "teacher")["accuracy"]["values"][1:]
     assert report["teachers"] == [str(folder / "teacher-seed-1.safetensors")]
@@ -201,7 +205,7 @@ def scanned(small_data, tmp_path_factory):
     teacher = folder / "teacher.safetensors"
     minigrad.save_checkpoint(teacher, trained_lenet())
     scan = Scan(2, (1.0, 5.0), (0.5, 1.0), replace(SMALL, jitter=0), temperature=4.0, sizes=(40, 80), jitters=(1,))
-    return scan, distill_scan.run(scan, folder, small_data, teacher, lambda line: None), folder, teacher
+    return scan, distill_scan.experiment(scan, teacher).run(2, False, folder, small_data), teacher
 
 
 def test_each_setting_is_held_against_the_student_alone(scanned, small_data):
@@ -211,19 +215,20 @@ def test_each_setting_is_held_against_the_student_alone(scanned, small_data):
     alone = minigrad.evaluate(train(scan.student, 1, training), check)
     lesson = Lesson(scan.student.widths, 2, 0.01, 32, 0, 160, temperature=5.0, alpha=0.5)
     taught = minigrad.evaluate(train(lesson, 1, training, trained_lenet()), check)
+    assert (report["seeds"], report["quick"]) == ([0, 1], False)
     assert report["alone"][1] == pytest.approx(alone)
     assert report["gain"]["T=5 α=0.5"][1] == pytest.approx(taught - alone)
     expected = [[np.mean(report["gain"][f"T={t} α={a}"]) for t in (1, 5)] for a in (0.5, 1)]
     np.testing.assert_allclose(distill_scan.gains(report), expected)
 
 
-def test_students_of_fewer_images_make_as_many_steps(scanned, small_data):
-    scan, _, folder, teacher = scanned
-    jobs = distill_scan.jobs_of(scan, folder, small_data, teacher)
-    assert {name: (job[0].settings.images, job[0].settings.epochs) for name, job in jobs.items() if name[0] in "48"} == {
+def test_students_of_fewer_images_make_as_many_steps(scanned):
+    scan, _, teacher = scanned
+    plans = distill_scan.plans_of(scan, teacher)
+    assert {name: (plan.images, plan.epochs) for name, plan in plans.items() if name[0] in "48"} == {
         "40 hard": (40, 8), "40 soft": (40, 8), "80 hard": (80, 4), "80 soft": (80, 4),
     }  # fmt: skip
-    assert jobs["40 soft"][0].settings.temperature == 4.0
+    assert plans["40 soft"].temperature == 4.0
 
 
 def test_the_gap_is_training_minus_held_out_accuracy(scanned, small_data):
@@ -240,15 +245,14 @@ def test_the_gap_is_training_minus_held_out_accuracy(scanned, small_data):
 
 
 def test_jitter_is_for_both_kinds_of_students(scanned, small_data):
-    scan, report, folder, teacher = scanned
-    jobs = distill_scan.jobs_of(scan, folder, small_data, teacher)
+    scan, report, teacher = scanned
+    plans = distill_scan.plans_of(scan, teacher)
     for kind, usual in (("hard", "alone"), ("soft", "T=5 α=0.5")):
-        plain, moved = jobs[usual][0].settings, jobs[f"jitter 1 {kind}"][0].settings
+        plain, moved = plans[usual], plans[f"jitter 1 {kind}"]
         assert (plain.jitter, moved.jitter) == (0, 1)
         assert (moved.images, moved.epochs, moved.lr) == (plain.images, plain.epochs, plain.lr)
     training, held_out, _ = images(small_data)
-    lesson = jobs["jitter 1 soft"][1].settings
-    taught = minigrad.evaluate(train(lesson, 1, training, trained_lenet()), evaluation_loader(held_out))
+    taught = minigrad.evaluate(train(plans["jitter 1 soft"], 1, training, trained_lenet()), evaluation_loader(held_out))
     assert report["variants"]["jitter 1"]["soft"][1] == pytest.approx(taught)
 
 
@@ -279,10 +283,10 @@ def test_the_scans_table_and_pictures(scanned, tmp_path):
 
 
 def test_a_scan_that_fails_is_told(scanned, small_data, tmp_path):
-    scan, _, _, teacher = scanned
+    scan, _, teacher = scanned
     scan = replace(scan, student=replace(scan.student, lr=1e30))
     with pytest.raises(RuntimeError, match=r"^alone, seed 0: NonFiniteLossError"):
-        distill_scan.run(scan, tmp_path, small_data, teacher, lambda line: None)
+        distill_scan.experiment(scan, teacher).run(2, True, tmp_path, small_data)
 
 
 def test_digits_that_look_like_others_are_chosen():

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from minigrad.compression import distill_scan, executors
-from minigrad.compression.distill_scan import FEW, Scan, jobs_of
+from minigrad.compression.distill_scan import FEW, Scan, plans_of
 from minigrad.compression.executors import Processes, check_executor, open_executor, threads_each
 from minigrad.compression.models import LENET_CHECKPOINT
-from minigrad.compression.sweep import run_all, run_jobs, stored
+from minigrad.compression.sweep import Job, run_all, run_jobs, stored
 
 SCAN = Scan(seeds=2, alphas=(0.5, 1.0), student=replace(FEW, widths=(2, 3, 8, 8), epochs=1, images=100))
 """Six temperatures, two weights, two seeds."""
@@ -26,8 +26,8 @@ SCAN = Scan(seeds=2, alphas=(0.5, 1.0), student=replace(FEW, widths=(2, 3, 8, 8)
 
 def temperatures(folder, data):
     """Return the 24 jobs of a temperature sweep."""
-    found = jobs_of(SCAN, folder, data, LENET_CHECKPOINT)
-    return [job for name, each in found.items() if name.startswith("T=") for job in each]
+    plans = {name: plan for name, plan in plans_of(SCAN, LENET_CHECKPOINT).items() if name.startswith("T=")}
+    return [Job(name, seed, plan, folder, data) for name, plan in plans.items() for seed in range(2)]
 
 
 @pytest.mark.parametrize("how", ["serial", "mpi", "processes:2", "dask:3", "dask:tcp://10.0.0.1:8786"])

@@ -24,9 +24,9 @@ LABORATORY = {
         "explorer_says_what_stays_for_what_goes": ("gone = int(np.sum(~kept))", "gone = int(np.sum(kept))"),
     },
     "compression/quantization/explorer.py": {
-        "decibels_of_amplitudes": (
-            "float(10 * np.log10(np.mean(w**2) / noise))",
-            "float(20 * np.log10(np.mean(w**2) / noise))",
+        "decibels_of_mean_errors": (
+            "np.mean((grid_points(w, b, k)[1] - exact) ** 2)",
+            "np.mean(grid_points(w, b, k)[1] - exact) ** 2",
         ),
     },
     "compression/integer/explorer.py": {

@@ -88,7 +88,8 @@ QUANTIZATION = {
     "compression/quantization/analysis.py": {
         "shapley_orders_counted_alike": ("/ (n * comb(n - 1, len(group)))", "/ 2 ** (n - 1)"),
         "line_walked_backwards": ("(1 - t) * w + t * end[name]", "t * w + (1 - t) * end[name]"),
-        "amplitudes_for_powers": ("(10 * np.log10(signal / power)", "(20 * np.log10(signal / power)"),
+        "amplitudes_for_powers": ("float(10 * np.log10(signal / noise))", "float(20 * np.log10(signal / noise))"),
+        "noise_of_zeros_counted": ("used = values != 0", "used = values == values"),
         "culprit_is_the_most_helpful_layer": ("culprit=min(shares,", "culprit=max(shares,"),
         "bias_without_its_mean": ("- with_bias) + with_bias) * units", ")) * units"),
     },

@@ -19,6 +19,7 @@ from minigrad.compression.quantization.analysis import (
     sensitivity_by_layer,
     shapley,
     signal_to_noise,
+    sqnr,
     with_noise,
 )
 
@@ -142,6 +143,26 @@ def test_a_spoiled_layer_is_the_sensitive_one_and_the_culprit(parts, images):
     np.testing.assert_allclose(sum(flip.shares.values()), flip.margin_after - flip.margin_before, rtol=1e-9)
     same = np.flatnonzero(predictions == labels)[0]
     assert explain_flip(chain, weights, activations, images[same : same + 1]) is None
+
+
+def test_decibels_of_two_powers():
+    assert sqnr(2.0**2 + 6.0**2, 0.1**2 + 0.3**2) == pytest.approx(10 * np.log10(400))  # errors of a twentieth
+    assert sqnr(0.001, 1.0) == pytest.approx(-30)
+    assert (sqnr(3.0, 0.0), sqnr(0.0, 0.0), sqnr(0.0, 3.0)) == (np.inf, np.inf, -np.inf)
+
+
+def test_zeros_are_left_out_of_signal_and_noise(rng):
+    """ReLU's zeros lie on any grid: they would raise the expected noise, and not the noise."""
+    chain = nn.Sequential(nn.Linear(8, 4))
+    w = chain[0].weight.data
+    w[...] = 0
+    weights = {"0": weight_params(np.ones((4, 8)), 4, axis=None)}  # steps of 1 / 7
+    (nothing,) = signal_to_noise(chain, weights, {}, rng.normal(size=(2, 8)).astype(np.float32))
+    assert (nothing.measured, nothing.expected) == (np.inf, np.inf)
+    w[0, :2] = 0.5, -0.5  # 3.5 steps: half a step off
+    (row,) = signal_to_noise(chain, weights, {}, rng.normal(size=(2, 8)).astype(np.float32))
+    assert row.measured == pytest.approx(10 * np.log10(3.5**2 / 0.5**2), abs=1e-4)
+    assert row.expected == pytest.approx(10 * np.log10(3.5**2 * 12), abs=1e-4)
 
 
 def test_noise_follows_the_rule_for_numbers_that_fill_their_range(rng):
