@@ -13,6 +13,9 @@ from minigrad import functional as F
 from minigrad.compression.models import LeNet
 from minigrad.compression.sparse import to_sparse
 from minigrad.functional import fusion
+from minigrad.nn.module import Buffer
+from minigrad.ops.layout import innermost, outermost
+from minigrad.tensor import apply
 
 from .compression.random_models import random_model
 from .sentences import raises
@@ -109,6 +112,24 @@ def test_only_what_nobody_else_reads_is_put_together(model, expected):
     np.testing.assert_array_equal(frozen(x).data, eager(model, x))
 
 
+@pytest.mark.parametrize(
+    "lay_out",
+    [
+        lambda x: x[:, :, ::2, ::-1],
+        lambda x: outermost(innermost(x)),
+        lambda x: x * np.float32(1e30),
+        lambda x: np.where(x > 2, np.nan, np.where(x < -2, -np.inf, x)),
+        lambda x: x[:0],
+    ],
+    ids=["strided", "batch_innermost", "large", "not_finite", "no_images"],
+)
+def test_any_memory_and_any_values_will_do(lay_out):
+    model, x = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()), lay_out(normal(4, 2, 8, 8))
+    frozen = freeze(model)
+    frozen(normal(*x.shape))
+    np.testing.assert_array_equal(frozen(x).data, eager(model, x))
+
+
 def test_a_model_without_ops_gives_its_input():
     x = normal(3, 2)
     np.testing.assert_array_equal(freeze(nn.Sequential())(x).data, x)
@@ -121,8 +142,8 @@ def test_each_shape_and_dtype_is_traced_once():
     frozen = freeze(model)
     for images in (5, 2, 5, 2, 5):
         frozen(normal(images, 4))
-    # Once to be traced, once to be checked.
-    assert calls == [(5, 4)] * 2 + [(2, 4)] * 2
+    # Once to be traced, twice to be checked.
+    assert calls == [(5, 4)] * 3 + [(2, 4)] * 3
     assert repr(frozen).splitlines() == [
         "Frozen: 2 shapes of input traced",
         "  float32 (5, 4)",
@@ -157,7 +178,7 @@ def test_values_that_no_later_step_reads_are_let_go():
     frozen = freeze(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Sigmoid(), nn.Linear(3, 2)))
     frozen(normal(5, 4))
     (plan,) = frozen._plans.values()
-    assert [over for *_, over in plan.moves] == [[0], [1], [2], [3]]
+    assert [unread for *_, unread in plan.calls] == [[0], [1], [2], [3]]
     assert plan.values[:5] == [None] * 5
 
 
@@ -179,6 +200,8 @@ def test_observers_see_every_op():
     with tape.observing(Names()):
         frozen(x)
     assert seen == ["conv2d", "relu", "max_pool2d", "sum"]
+    with tape.observing(Names()):
+        assert steps(frozen, normal(2, 1, 8, 8)) == ["conv2d + relu + max_pool2d (2, 2, 3, 3)", "sum ()"]
     with debug.detect_anomaly(), pytest.raises(minigrad.AnomalyError):
         frozen(np.full_like(x, np.inf))
 
@@ -199,39 +222,6 @@ def test_threads_do_not_meet():
     assert not wrong
 
 
-class OfValues(nn.Module):
-    """One way or another, by the values."""
-
-    def forward(self, x):
-        return x * 2 if x.data.mean() > 1 else x * 3
-
-
-class PastTheTape(nn.Module):
-    """A factor of which the tape does not know where it comes from."""
-
-    def forward(self, x):
-        return x * Tensor(np.abs(x.data))
-
-
-class Noisy(nn.Module):
-    """Other numbers every time."""
-
-    def forward(self, x):
-        return x + np.random.default_rng().normal(size=x.shape)
-
-
-@pytest.mark.parametrize("model", [OfValues(), PastTheTape(), Noisy()])
-def test_what_the_tape_does_not_see_is_refused(model):
-    frozen = freeze(model)
-    for _ in range(2):
-        with raises(
-            ValueError,
-            "freeze: replayed with other values, the steps do not give what the model gives: its forward depends on the "
-            "values in a way that the tape does not see (an `if`, `.data`, random numbers)",
-        ):
-            frozen(normal(3, 4) + 10)
-
-
 class Returns(nn.Module):
     """What a function makes of the input."""
 
@@ -242,17 +232,114 @@ class Returns(nn.Module):
         return self.function(x)
 
 
+def of_values(x):
+    """One way or another, by the values."""
+    return x * 2 if x.data.mean() > 1 else x * 3
+
+
+def past_the_tape(x):
+    """A factor of which the tape does not know where it comes from."""
+    return x * Tensor(np.abs(x.data))
+
+
+def noisy(x):
+    """Other numbers every time."""
+    return x + np.random.default_rng().normal(size=x.shape)
+
+
+def writes_into_its_input(x):
+    """What an eager call gives too, but then x is another."""
+    x.data *= 2
+    return x.reshape(12)
+
+
+class Counts(nn.Module):
+    """Another number every time, in a buffer that the steps read."""
+
+    def __init__(self):
+        self.calls = Buffer(np.zeros(1, np.float32))
+
+    def forward(self, x):
+        self.calls[0] = self.calls.data[0] + 1
+        return x + self.calls
+
+
 @pytest.mark.parametrize(
-    ("function", "kind"),
-    [(lambda x: Tensor(x.data * 2), "Tensor"), (lambda x: x.data, "ndarray"), (lambda x: [x], "list")],
+    ("model", "mean"),
+    [
+        (Returns(of_values), 10),
+        (Returns(past_the_tape), 10),
+        (Returns(noisy), 10),
+        (Returns(writes_into_its_input), 10),
+        (Counts(), 10),
+        # What a comparison with a tolerance would let pass: it is small, or beside infinity.
+        (Returns(lambda x: of_values(x) * 1e-8), 10),
+        (Returns(lambda x: F.concatenate([of_values(x), x * np.inf])), 10),
+        # Noise is NaN in either way, so that only values like the input's tell.
+        (Returns(lambda x: of_values(x - 7) + x.log().sum()), 9),
+        # Another way, another shape.
+        (Returns(lambda x: x[x > 10]), 10),
+        (Returns(lambda x: of_values(x) if len(x.data[x.data > 10]) else x.sum()), 20),
+    ],
 )
-def test_what_does_not_lead_back_to_the_input_is_refused(function, kind):
+def test_what_the_tape_does_not_see_is_refused(model, mean):
+    frozen = freeze(model)
+    for _ in range(2):
+        with raises(
+            ValueError,
+            "freeze: replayed with other values, the steps do not give what the model gives: its forward depends on the "
+            "values in a way that the tape does not see (an `if`, a comparison, `.data`, random numbers), or writes into "
+            "its input or its buffers",
+        ):
+            frozen(normal(3, 4) + mean)
+
+
+def test_zeros_are_no_excuse():
+    """Values like the input's tell nothing if all are zero: noise does."""
+    with pytest.raises(ValueError, match="replayed with other values"):
+        freeze(Returns(lambda x: x * 2 if x.data.any() else x))(np.zeros((3, 4), np.float32))
+
+
+def test_values_of_the_check_warn_of_nothing():
+    x, logarithm = np.abs(normal(3, 4)), Returns(lambda x: (x * 100).log())
+    np.testing.assert_array_equal(freeze(logarithm)(x).data, eager(logarithm, Tensor(x)))
+
+
+def test_a_model_that_refuses_the_values_of_the_check_is_told_where_they_come_from():
+    with pytest.raises(FloatingPointError, match="pixels") as caught:
+        freeze(Returns(of_pixels))(np.abs(normal(3, 4)))
+    assert caught.value.__notes__ == ["freeze: this was raised for random values, with which the steps are checked"]
+
+
+def of_pixels(x):
+    if x.data.min() < 0:
+        raise FloatingPointError("pixels below 0")
+    return x * 2
+
+
+def test_an_integer_that_an_op_is_given_is_not_the_number_of_a_step():
+    x = normal(3, 4)
+    found = freeze(Returns(lambda x: apply(ops.Multiply, x + 1, 1)))(x)
+    np.testing.assert_array_equal(found.data, x + 1)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (Returns(lambda x: Tensor(x.data * 2)), "Tensor"),
+        (Returns(lambda x: x.data), "ndarray"),
+        (Returns(lambda x: [x]), "list"),
+        (nn.Sequential(freeze(nn.Linear(3, 3)), nn.Linear(3, 3)), "Tensor"),
+    ],
+)
+def test_what_does_not_lead_back_to_the_input_is_refused(model, kind):
     with raises(
         ValueError,
-        f"freeze: the model returned a {kind} that the tape does not lead from to the input; only what ops compute can be "
-        "replayed",
+        f"freeze: the tape does not lead from what the model returned ({kind}) back to its input; only one tensor that ops "
+        "compute can be replayed: is there a tuple, `.data`, `no_grad` or a frozen part?",
     ):
-        freeze(Returns(function))(normal(3))
+        freeze(model)(normal(2, 3))
 
 
 def test_integers_are_refused():
@@ -279,8 +366,13 @@ def test_one_number_is_a_number_for_ops():
             return g * 2
 
     try:
-        frozen = freeze(Returns(lambda x: minigrad.tensor.apply(Kind, x.sum())))
+        frozen = freeze(Returns(lambda x: apply(Kind, x.sum())))
         assert frozen(normal(3)).shape == ()
     finally:
         del ops.TABLE["kind_of_number"]
     assert set(kinds) == {np.float32}
+
+
+def test_functions_are_refused():
+    with raises(TypeError, "freeze: expected a Module, got function"):
+        freeze(lambda x: x * 2)
