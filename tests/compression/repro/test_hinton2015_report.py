@@ -18,6 +18,7 @@ def test_rows_set_the_students_beside_each_other_seed_by_seed():
         "teacher": [run("teacher", 0, 70), run("teacher", 1, 76)],
         "800-alone": [run("800-alone", 1, 100), run("800-alone", 0, 200)],
         "800-T20": [run("800-T20", 0, 100), run("800-T20", 1, 70), run("800-T20", 2, 7)],
+        "800-T20-unmoved": [run("800-T20-unmoved", 0, 87), run("800-T20-unmoved", 1, 86)],
         "800-T8": [run("800-T8", 0, 80)],
         "30-T1": [run("30-T1", 0, 500)],
         "30-T4": [run("30-T4", 0, 400)],
@@ -30,6 +31,7 @@ def test_rows_set_the_students_beside_each_other_seed_by_seed():
     share = found["800 units a layer: errors at T=20, share of those alone"]
     assert sorted(share["values"]) == [50, 70]  # 100 of 200, 70 of 100: by seed, not by place
     assert share["met"] is True
+    assert found["800 units a layer: test errors, T=20, logits of the image as it is"]["values"] == [87, 86]
     assert found["T, 800 units a layer: errors at T=20 over those at T=8"]["values"] == [25]
     best = found["T, 30 units a layer: T of the fewest errors, mean over seeds"]
     assert (best["values"], best["met"]) == ([4], True)
