@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad
@@ -34,6 +34,7 @@ def steps(frozen, x):
     return [str(step) for step in frozen.steps(x)]
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 10_000), images=st.sampled_from([1, 3, 8, 17]), dtype=st.sampled_from([np.float32, np.float64])
 )
