@@ -18,9 +18,9 @@ from .runs import add_run, aligned_copy, aligned_like, dot_run, needs_alignment,
 ROWS = 32
 """Rows of a task, on average, unless there are few."""
 
-SERIAL = 2**18
-"""Up to so many multiply-adds, some 8 µs, one thread works alone. A second would save 2 µs; where other programs keep the cores
-busy, waiting for it would take milliseconds."""
+SERIAL = 2**19
+"""Up to so many multiply-adds, some 10 µs, one thread works alone. A second would save 3 µs if it is awake; waking it takes 10,
+and milliseconds where other programs keep the cores busy."""
 
 BLOCK_ROWS = 4
 """Height of a block in block CSR: so many rows share what is loaded of x, four vectors of each in registers."""
