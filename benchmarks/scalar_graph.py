@@ -71,7 +71,6 @@ def chain(leaf, nodes: int) -> list:
 
 
 def measure(options: Namespace) -> dict:
-    import numpy as np
     import torch
 
     from minigrad import Tensor
@@ -79,7 +78,7 @@ def measure(options: Namespace) -> dict:
     use_threads(options.threads)
 
     def ours(nodes: int) -> list[float]:
-        return [v.item() for v in chain(lambda v: Tensor(np.array(v), requires_grad=True), nodes)]
+        return [v.item() for v in chain(lambda v: Tensor(v, requires_grad=True), nodes)]
 
     def pytorch(nodes: int) -> list[float]:
         return [v.item() for v in chain(lambda v: torch.tensor(v, dtype=torch.float64, requires_grad=True), nodes)]

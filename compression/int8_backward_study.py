@@ -135,7 +135,7 @@ def count_bytes(model: nn.Module, x: Array, targets: Array) -> dict[str, int]:
     own = {id(root) for root in map(_root, (p.data for p in model.parameters()))}
     alive: dict[int, int] = {}
     for node in nodes:
-        for array in (node.data, *(_arrays(vars(node.op)) if node.op else ())):
+        for array in (node.data, *(_arrays([node.op.inputs, node.op.saved()]) if node.op else ())):
             root = _root(array)
             if id(root) not in own:
                 alive[id(root)] = root.nbytes

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from minigrad.tape import Node, tick
+from minigrad.tape import Node, note_write
 
 
 class Writable(Node):
@@ -15,7 +15,7 @@ class Writable(Node):
     def __setitem__(self, key: Any, value: Any) -> None:
         self._refuse_in_place("tensor[...] = value")
         self.data[key] = value.data if isinstance(value, Writable) else value
-        self.written = tick()
+        note_write(self)
 
     def _refuse_in_place(self, what: str) -> None:
         if self.requires_grad:
@@ -41,5 +41,5 @@ class Writable(Node):
         if isinstance(other, Writable):
             other._refuse_in_place(what)
         function(self.data, other.data if isinstance(other, Writable) else other, out=self.data, casting="same_kind")
-        self.written = tick()
+        note_write(self)
         return self

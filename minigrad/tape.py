@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any
 
@@ -43,9 +44,8 @@ def set_recording(on: bool) -> Iterator[None]:
         _recording.reset(token)
 
 
-def recording() -> bool:
-    """Return False inside a `no_grad` block."""
-    return _recording.get()
+recording = _recording.get
+"""Return False inside a `no_grad` block."""
 
 
 class Observer:
@@ -75,43 +75,96 @@ class Node:
     """What the tape knows of a tensor.
 
     Attributes:
-        data: the values.
+        values: what `data` is, or NumPy's number for a result without axes that nobody has looked at: NumPy takes longer to
+            make an array of a number than to compute it.
         grad: after `backward`, the gradient of a leaf.
         requires_grad: True if a gradient flows here.
         op: the `Op` that computed the values, None for a leaf.
-        written: time of the last in-place write, 0 for none; `backward` refuses to use values that were written over.
+        written: time of the last in-place write, if there was one: `backward` refuses to use values that were written over.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "op", "requires_grad", "written")
+    __slots__ = ("__weakref__", "grad", "op", "requires_grad", "values", "written")
 
-    data: Array
+    values: Any
     grad: Array | None
     op: ops.Op | None
     requires_grad: bool
     written: int
 
+    @property
+    def data(self) -> Array:
+        """The values, an ndarray."""
+        if type(self.values) is not np.ndarray:
+            self.values = np.asarray(self.values)
+        return self.values
+
+    @data.setter
+    def data(self, values: Array) -> None:
+        self.values = values
+
 
 tick = itertools.count(1).__next__
 """Return the time: 1, 2, 3 ... Each op and each in-place write takes one, so that they can be put in order."""
+
+_last_write = 0
+
+FREED = (
+    "backward: this graph was used by an earlier backward(), which freed what its ops had saved; "
+    "call the first one as backward(retain_graph=True), or compute the result again"
+)
+
+
+def note_write(node: Node) -> None:
+    """Note that the values of `node` were written in place, now."""
+    global _last_write
+    node.written = tick()
+    _last_write = max(_last_write, node.written)
 
 
 def backward(root: Node, gradient: Array, retain_graph: bool = False) -> None:
     """Add the gradients of all leaves below `root` to their `.grad`, given the gradient of root itself.
 
+    Of the results that have a gradient, the youngest passes it on next. All that was computed from it is younger still, so
+    each of its users has added its share: its gradient is complete. If anything fails, no `.grad` has changed.
+
     Raises:
         RuntimeError: part of the graph was freed by an earlier `backward`, or a value in it was written over.
     """
-    order, pending = topological_order(root), {root: gradient}
-    while order:
-        node = order.pop()
-        g, op = pending.pop(node), node.op
-        if op is None:
-            accumulate(node, g)
-            continue
-        for x, contribution in input_gradients(op, g):
-            pending[x] = pending[x] + contribution if x in pending else contribution
+    pending, observed = {root: gradient}, observers.get()
+    youngest_first: list[tuple[int, Node, ops.Op]] = []  # a heap
+    if root.op is not None:
+        if root.op.released:
+            raise RuntimeError(FREED)
+        youngest_first.append((-root.op.made, root, root.op))
+    while youngest_first:
+        _, node, op = heappop(youngest_first)
+        g, vjps = pending.pop(node), op.vjps
+        if _last_write > op.made:
+            _check_not_written(op)
+        # In a scalar graph each call costs, and so does enumerate: this is `input_gradients` without what is seldom needed.
+        position = -1
+        for x in op.inputs:
+            position += 1
+            if isinstance(x, Node) and x.requires_grad:
+                vjp = None if observed else vjps[position]
+                share = input_gradient(op, position, x, g) if vjp is None else vjp(op, g)
+                kind = type(share)
+                if kind is np.ndarray or kind is not type(x.values):  # a number of the right type fits as it is
+                    share = _own(x, op.fit(position, share, x.data), g)
+                if x in pending:
+                    pending[x] = pending[x] + share
+                else:
+                    pending[x] = share
+                    maker = x.op
+                    if maker is not None:
+                        made = maker.made
+                        if not made:
+                            raise RuntimeError(FREED)
+                        heappush(youngest_first, (-made, x, maker))
         if not retain_graph:
-            op.release()
+            node.op = op.spent
+    for leaf, g in pending.items():
+        accumulate(leaf, g)
 
 
 def input_gradients(op: ops.Op, g: Array) -> list[tuple[Node, Array]]:
@@ -120,34 +173,46 @@ def input_gradients(op: ops.Op, g: Array) -> list[tuple[Node, Array]]:
     Raises:
         RuntimeError: an input was written in place since forward.
     """
-    found, observed = [], observers.get()
-    for position, x in enumerate(op.inputs):
-        if not isinstance(x, Node):
-            continue
-        if x.written > op.made:
+    _check_not_written(op)
+    return [
+        (x, input_gradient(op, position, x, g))
+        for position, x in enumerate(op.inputs)
+        if isinstance(x, Node) and x.requires_grad
+    ]
+
+
+def input_gradient(op: ops.Op, position: int, x: Node, g: Array) -> Array:
+    """Return the gradient that g, the result's, gives to x, the op's input number `position`.
+
+    Raises:
+        RuntimeError: the op has no VJP for this argument.
+    """
+    vjp, observed = op.vjps[position], observers.get()
+    if vjp is None:
+        raise RuntimeError(f"{op.name}: argument {op.argument_name(position)!r} has no gradient")
+    start = perf_counter() if observed else 0.0
+    gradient = op.fit(position, vjp(op, g), x.data)
+    if observed:
+        seconds = perf_counter() - start
+        for observer in observed:
+            observer.backward(op, position, np.asarray(g), np.asarray(gradient), seconds)
+    return _own(x, gradient, g)
+
+
+def _check_not_written(op: ops.Op) -> None:
+    for x in op.inputs:
+        if isinstance(x, Node) and getattr(x, "written", 0) > op.made:
             raise RuntimeError(
                 f"backward: {op.name} used a tensor of shape {x.data.shape} that was written in place afterwards; "
                 "its gradients would be wrong: write into a copy instead"
             )
-        if x.requires_grad:
-            vjp, data = op.vjps[position], x.data
-            if vjp is None:
-                raise RuntimeError(f"{op.name}: argument {op.argument_name(position)!r} has no gradient")
-            start = perf_counter() if observed else 0.0
-            gradient = vjp(op, g)
-            if data.shape or type(gradient) is not data.dtype.type:  # a number of the right type fits as it is
-                gradient = op.fit(position, gradient, data)
-            if observed:
-                seconds = perf_counter() - start
-                for observer in observed:
-                    observer.backward(op, position, np.asarray(g), np.asarray(gradient), seconds)
-            found.append((x, _own(gradient, g) if x.op is None else gradient))
-    return found
 
 
-def _own(gradient: Array, g: Array) -> Array:
-    """Return a gradient that a leaf may keep: what an op passes on of g, whole or in part, may go to several inputs."""
-    if type(gradient) is not np.ndarray:  # a number cannot be written to
+def _own(x: Node, gradient: Array, g: Array) -> Array:
+    """Return a gradient of x, in memory of its own if x is a leaf, which may keep it: what an op passes on of g, whole or in
+    part, may go to several inputs.
+    """
+    if x.op is not None or type(gradient) is not np.ndarray:  # a number cannot be written to
         return gradient
     shared = gradient is g or (gradient.base is not None and np.may_share_memory(gradient, g))
     return np.array(gradient) if shared else gradient
@@ -175,10 +240,7 @@ def topological_order(root: Node) -> list[Node]:
         if op is None:
             continue
         if op.released:
-            raise RuntimeError(
-                "backward: this graph was used by an earlier backward(), which freed what its ops had saved; "
-                "call the first one as backward(retain_graph=True), or compute the result again"
-            )
+            raise RuntimeError(FREED)
         for x in op.inputs:
             if isinstance(x, Node) and x not in seen and x.requires_grad:
                 seen.add(x)

@@ -20,6 +20,30 @@ Axis = int | tuple[int, ...] | None
 NUMPY_1 = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 
 
+def _operator(op_type: type[ops.Op]) -> Callable[["Tensor", Any], "Tensor"]:
+    """Return the method that runs an op of two arguments: for `Add`, what `x + y` calls.
+
+    Two single numbers take a way of their own: they always fit, nothing needs a look at axes, and in the graphs that are
+    made of them (a neuron written out, a proof by hand) each call and each array would cost more than the arithmetic.
+    """
+
+    def run(x: "Tensor", other: Any) -> "Tensor":
+        y = other if isinstance(other, Tensor) else as_tensor(other, like=x)
+        a, b = x.values, y.values
+        if type(a) is np.ndarray or type(b) is np.ndarray or tape.observers.get():
+            return apply(op_type, x, y)
+        op, result = op_type(), object.__new__(Tensor)  # from here on, what `_remember` does
+        result.values, result.grad = op.forward(a, b), None
+        if (x.requires_grad or y.requires_grad) and tape.recording():
+            result.requires_grad, result.op = True, op
+            op.inputs, op.made = (x, y), tape.tick()
+        else:
+            result.requires_grad, result.op = False, None
+        return result
+
+    return run
+
+
 class Tensor(Writable):
     """A NumPy array that remembers how it was computed.
 
@@ -50,38 +74,38 @@ class Tensor(Writable):
     __array_ufunc__ = None
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        self.data = np.asarray(data.data if isinstance(data, Tensor) else data)
-        if self.data.dtype.kind not in "biufc":
-            raise TypeError(f"Tensor: expected numbers, got {type(data).__name__} of {self.data.dtype}")
-        if requires_grad and self.data.dtype.kind != "f":
+        values = data.data if isinstance(data, Tensor) else np.float64(data) if type(data) is float else data
+        self.values = values if isinstance(values, np.generic) else np.asarray(values)
+        if self.values.dtype.kind not in "biufc":
+            raise TypeError(f"Tensor: expected numbers, got {type(data).__name__} of {self.values.dtype}")
+        if requires_grad and self.values.dtype.kind != "f":
             raise TypeError(
-                f"Tensor: only floating-point values can require a gradient, and data is {self.data.dtype}; "
+                f"Tensor: only floating-point values can require a gradient, and data is {self.values.dtype}; "
                 "convert first, e.g. data.astype(np.float32)"
             )
         self.grad = None
         self.op = None
         self.requires_grad = requires_grad
-        self.written = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the values."""
-        return self.data.shape
+        return self.values.shape
 
     @property
     def dtype(self) -> np.dtype:
         """Data type of the values."""
-        return self.data.dtype
+        return self.values.dtype
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self.data.ndim
+        return self.values.ndim
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.data.size
+        return self.values.size
 
     def item(self) -> float:
         """Return the only element as a Python number.
@@ -134,11 +158,9 @@ class Tensor(Writable):
 
     # Arithmetic. Add, Multiply, Divide, Power and Matmul are ops; everything else is derived from them in one line.
 
-    def __add__(self, other: Any) -> "Tensor":
-        return apply(ops.Add, self, as_tensor(other, like=self))
-
-    def __mul__(self, other: Any) -> "Tensor":
-        return apply(ops.Multiply, self, as_tensor(other, like=self))
+    __add__ = __radd__ = _operator(ops.Add)
+    __mul__ = __rmul__ = _operator(ops.Multiply)
+    __truediv__ = _operator(ops.Divide)
 
     def __pow__(self, exponent: float) -> "Tensor":
         if not isinstance(exponent, Real):
@@ -157,16 +179,11 @@ class Tensor(Writable):
     def __sub__(self, other: Any) -> "Tensor":
         return self + -as_tensor(other, like=self)
 
-    def __truediv__(self, other: Any) -> "Tensor":
-        return apply(ops.Divide, self, as_tensor(other, like=self))
-
     def __rsub__(self, other: Any) -> "Tensor":
         return -self + other
 
     def __rtruediv__(self, other: Any) -> "Tensor":
         return as_tensor(other, like=self) / self
-
-    __radd__, __rmul__ = __add__, __mul__
 
     def exp(self) -> "Tensor":
         """e ** self, elementwise."""
@@ -309,7 +326,6 @@ class Tensor(Writable):
             )
         copy = object.__new__(type(self))
         copy.data, copy.op, copy.requires_grad = self.data.copy(order="K"), None, self.requires_grad
-        copy.written = 0
         copy.grad = None if self.grad is None else self.grad.copy()
         memo[id(self)] = copy
         return copy
@@ -328,8 +344,10 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
     arrays, needs_gradient = [], False
     for x in inputs:
         if isinstance(x, Tensor):
-            data = x.data
-            arrays.append(data if data.shape else data[()])  # NumPy is faster with its numbers (see `ops/base.py`)
+            values = x.values
+            if type(values) is np.ndarray and not values.shape:
+                values = values[()]  # NumPy is faster with its numbers (see `ops/base.py`)
+            arrays.append(values)
             needs_gradient = needs_gradient or x.requires_grad
         else:
             arrays.append(x)
@@ -340,20 +358,24 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
     except (ValueError, IndexError) as error:  # NumPy's sentence, with the operation and the shapes that it leaves out
         shapes = ", ".join(f"{name}: {np.shape(x)}" for name, x in zip(op.arguments, arrays, strict=False))
         raise type(error)(f"{op.name}: {error} ({shapes})") from None
-    if type(data) is not np.ndarray:
-        data = _as_array(data, arrays) if NUMPY_1 else np.asarray(data)
+    if type(data) is not np.ndarray and (NUMPY_1 or not isinstance(data, np.generic)):
+        data = _as_array(data, arrays)
     if observers:
         seconds = perf_counter() - start
         for observer in observers:
-            observer.forward(op, arrays, settings, data, seconds)
+            observer.forward(op, arrays, settings, np.asarray(data), seconds)
+    return _remember(op, inputs, data, needs_gradient)
+
+
+def _remember(op: ops.Op, inputs: tuple[Any, ...], values: Any, needs_gradient: bool) -> Tensor:
+    """Return the result of an op as a Tensor, which keeps the op, and the op its inputs, if a gradient is needed."""
     result = object.__new__(Tensor)
-    result.data, result.grad, result.written = data, None, 0
-    result.requires_grad = needs_gradient and tape.recording()
-    if result.requires_grad:
+    result.values, result.grad = values, None
+    if needs_gradient and tape.recording():
+        result.requires_grad, result.op = True, op
         op.inputs, op.made = inputs, tape.tick()
-        result.op = op
     else:
-        result.op = None
+        result.requires_grad, result.op = False, None
     return result
 
 
@@ -371,7 +393,7 @@ def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     if isinstance(x, Tensor):
         return x
     if like is not None and isinstance(x, int | float) and like.dtype.kind == "f":
-        return Tensor(np.asarray(x, like.dtype))
+        return Tensor(like.dtype.type(x))
     return Tensor(x)
 
 

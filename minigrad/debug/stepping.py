@@ -79,12 +79,12 @@ def step_backward(tensor: Tensor, gradient: Any = None, retain_graph: bool = Fal
 
 
 def _walk(order: list[Node], start: Array, retain_graph: bool) -> Iterator[Step]:
-    root, used = order[-1], [node.op for node in order if node.op is not None]
+    root, used = order[-1], [(node, node.op) for node in order if node.op is not None]
     if root.op is None:
         tape.accumulate(root, start)
         yield Step("leaf", root, start, [], [], [root])
     pending = {id(root): start}
-    uses_left = Counter(id(x) for op in used for x in op.inputs)
+    uses_left = Counter(id(x) for _, op in used for x in op.inputs)
     for node in reversed(order):
         if node.op is None:
             continue
@@ -99,8 +99,8 @@ def _walk(order: list[Node], start: Array, retain_graph: bool) -> Iterator[Step]
                 filled.append(x)
         yield Step(node.op.name, node, incoming, outgoing, _argument_names(node.op), filled)
     if not retain_graph:
-        for op in used:
-            op.release()
+        for node, op in used:
+            node.op = op.spent
 
 
 def _argument_names(op: ops.Op) -> list[str]:

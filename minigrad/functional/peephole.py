@@ -60,22 +60,22 @@ class Waiting(Tensor):
     def __init__(self, op: type[ops.Op], inputs: tuple[Any, ...], settings: dict[str, Any], shape: tuple[int, ...]):
         self.call: tuple[Any, ...] | None = (op, inputs, settings)
         self.known = shape, inputs[0].dtype
-        self.grad, self.written = None, 0
+        self.grad = None
         self.requires_grad = tape.recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
 
     def _run(self) -> None:
         (op, inputs, settings), self.call = self.call, None  # pyright: ignore[reportGeneralTypeIssues]
         with tape.set_recording(self.requires_grad):
             result = apply(op, *inputs, **settings)
-        Node.data.__set__(self, result.data)  # pyright: ignore[reportAttributeAccessIssue]
+        Node.values.__set__(self, result.values)
         Node.op.__set__(self, result.op)  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
 
     @property
-    def data(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def values(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The values."""
         if self.call is not None:
             self._run()
-        return Node.data.__get__(self)  # pyright: ignore[reportAttributeAccessIssue]
+        return Node.values.__get__(self)
 
     @property
     def op(self) -> ops.Op | None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -83,6 +83,10 @@ class Waiting(Tensor):
         if self.call is not None:
             self._run()
         return Node.op.__get__(self)  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+
+    @op.setter
+    def op(self, op: ops.Op | None) -> None:
+        Node.op.__set__(self, op)  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
 
     @property
     def shape(self) -> tuple[int, ...]:

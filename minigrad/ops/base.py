@@ -55,6 +55,7 @@ class Op:
             number of arrays has `*arrays`, and its `vjp_arrays` is told which of them is meant.
         vjps: one function per argument, None where no gradient flows (integer targets).
         broadcasts: True if arguments are broadcast against each other; their gradients are then summed back.
+        spent: stands in the place of a use whose graph was freed: what that one had kept, and its inputs, can go.
     """
 
     name: ClassVar[str]
@@ -66,13 +67,18 @@ class Op:
     vjps: ClassVar[tuple[Callable[..., Any] | None, ...]]
     broadcasts: ClassVar[bool]
     variadic: ClassVar[bool]
+    spent: ClassVar["Op"]
 
     forward: Callable[..., Any]
     """forward(self, *arrays, **settings) computes the result. Every op defines its own."""
 
-    inputs: tuple[Any, ...] = ()
-    made = 0
-    released = False
+    # Slots take less time than a dict. A subclass that names none has a dict beside them, for what its forward keeps.
+    __slots__ = ("__weakref__", "inputs", "made")
+
+    inputs: tuple[Any, ...]
+    """What the op was applied to: tensors, and what was given beside them."""
+    made: int
+    """When (see `tape.tick`); 0 in place of a use that was freed."""
 
     def __init_subclass__(
         cls,
@@ -96,7 +102,19 @@ class Op:
             raise TypeError(f"op {name!r}: {sorted(unknown) or 'no VJP'} does not match arguments {cls.arguments}")
         cls.name, cls.axes, cls.cost, cls.domain = name, axes, cost, domain
         cls.products, cls.broadcasts = products, broadcasts
+        cls.spent = cls()
+        cls.spent.inputs, cls.spent.made = (), 0
         TABLE[name] = cls
+
+    @property
+    def released(self) -> bool:
+        """True if the graph that this use was part of has been freed."""
+        return self.made == 0
+
+    def saved(self) -> dict[str, Any]:
+        """Return what forward kept for the VJPs, by name."""
+        slots = [name for cls in type(self).__mro__[:-2] for name in getattr(cls, "__slots__", ())]
+        return {name: getattr(self, name) for name in slots if hasattr(self, name)} | getattr(self, "__dict__", {})
 
     def argument_name(self, position: int) -> str:
         """Name argument number `position`: "x", or "arrays[1]" in an op of any number of arrays."""
@@ -108,6 +126,8 @@ class Op:
         Raises:
             RuntimeError: it has another shape: a mistake in the op, not in its use.
         """
+        if not x.shape and type(gradient) is x.dtype.type:
+            return gradient  # a number
         gradient = np.asarray(gradient)
         if gradient.shape != x.shape:
             gradient = unbroadcast(gradient, x.shape) if self.broadcasts else gradient
@@ -117,11 +137,6 @@ class Op:
                     f"for an argument of shape {x.shape}"
                 )
         return gradient if gradient.dtype == x.dtype else gradient.astype(x.dtype)
-
-    def release(self) -> None:
-        """Forget what forward kept, and the inputs; the memory can go."""
-        del self.__dict__
-        self.released = True
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:

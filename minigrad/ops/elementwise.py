@@ -8,6 +8,8 @@ from minigrad.ops.base import Op
 class Add(Op, name="add", axes="(...), (...) -> (...)", cost="out", broadcasts=True):
     """x + y."""
 
+    __slots__ = ()
+
     def forward(self, x, y):
         return x + y
 
@@ -20,6 +22,8 @@ class Add(Op, name="add", axes="(...), (...) -> (...)", cost="out", broadcasts=T
 
 class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", cost="out", broadcasts=True):
     """x * y."""
+
+    __slots__ = ("x", "y")
 
     def forward(self, x, y):
         self.x, self.y = x, y
@@ -34,6 +38,8 @@ class Multiply(Op, name="multiply", axes="(...), (...) -> (...)", cost="out", br
 
 class Divide(Op, name="divide", axes="(...), (...) -> (...)", cost="out", domain="y != 0", broadcasts=True):
     """x / y. Not x * (1 / y), which rounds twice and overflows where x / y does not."""
+
+    __slots__ = ("out", "y")
 
     def forward(self, x, y):
         self.y, self.out = y, x / y

@@ -49,9 +49,16 @@ def _in(file: str, **mistakes: tuple[str, str]) -> list[Mutant]:
 MUTANTS = [
     *_in(
         "tape.py",
-        assign_for_add_between=("pending[x] + contribution if x in pending else contribution", "contribution"),
+        assign_for_add_between=("pending[x] = pending[x] + share", "pending[x] = share"),
         assign_for_add_at_a_leaf=("np.asarray(leaf.grad + g)", "np.asarray(g)"),
-        inputs_before_their_users=("node = order.pop()", "node = order.pop(0)"),
+        inputs_before_their_users=("(-made, x, maker)", "(made, x, maker)"),
+        number_of_another_type_passes=("kind is np.ndarray or kind is not type(x.values)", "kind is np.ndarray"),
+        freed_inputs_go_unnoticed=("if not made:", "if False:"),
+        writes_are_not_looked_for=("if _last_write > op.made:", "if False:"),
+        array_of_a_number_is_made_anew=(
+            "            self.values = np.asarray(self.values)\n",
+            "            return np.asarray(self.values)\n",
+        ),
         leaf_keeps_memory_of_others=("np.array(gradient) if shared else gradient", "gradient"),
         leaf_keeps_what_cannot_be_written=(
             "isinstance(g, np.ndarray) and g.flags.writeable",
@@ -59,8 +66,8 @@ MUTANTS = [
         ),
         leaf_keeps_a_view_of_others=("gradient is g or (gradient.base", "gradient is g and (gradient.base"),
         order_in_which_they_were_found=("0 if node.op is None else node.op.made", "0"),
-        graph_is_not_freed=("op.release()", "pass"),
-        writes_go_unnoticed=("x.written > op.made", "x.written < op.made"),
+        graph_is_not_freed=("node.op = op.spent", "pass"),
+        writes_go_unnoticed=('getattr(x, "written", 0) > op.made', 'getattr(x, "written", 0) < op.made'),
     ),
     *_in(
         "tensor.py",
@@ -70,7 +77,17 @@ MUTANTS = [
         var_correction_wrong_sign=("self.size // total.size - correction", "self.size // total.size + correction"),
         leaf_keeps_the_callers_gradient=("array.copy() if self.op is None else array", "array"),
         no_grad_records=("needs_gradient and tape.recording()", "needs_gradient"),
-        python_numbers_become_float64=("Tensor(np.asarray(x, like.dtype))", "Tensor(np.asarray(x, np.float64))"),
+        no_grad_records_numbers=(
+            "(x.requires_grad or y.requires_grad) and tape.recording()",
+            "x.requires_grad or y.requires_grad",
+        ),
+        numbers_hide_from_observers=("type(b) is np.ndarray or tape.observers.get()", "type(b) is np.ndarray"),
+        number_forgets_its_second_input=("if (x.requires_grad or y.requires_grad)", "if (x.requires_grad)"),
+        detached_number_is_a_copy=(
+            "values = data.data if isinstance(data, Tensor)",
+            "values = data.values if isinstance(data, Tensor)",
+        ),
+        python_numbers_become_float64=("Tensor(like.dtype.type(x))", "Tensor(np.float64(x))"),
     ),
     *_in(
         "debug/stepper.py",
