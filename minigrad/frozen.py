@@ -237,7 +237,7 @@ def _belong_together(first: Step, second: Step) -> bool:
     (op, *rest), (then,) = first.ops, second.ops
     if then is ops.Relu and not rest:
         return op is ops.Linear or hasattr(op, "relu_max_pool2d")
-    return then is ops.MaxPool2d and rest == [ops.Relu] and op is not ops.Linear and pools_four(**second.settings[0])
+    return then is ops.MaxPool2d and rest == [ops.Relu] and pools_four(**second.settings[0])
 
 
 def _function(step: Step) -> Callable[..., Array]:
@@ -264,6 +264,5 @@ def _together(relu_max_pool2d: Callable[..., Array], window: Any, stride: Any, *
 
 def _one_by_one(chain: list[tuple[type[ops.Op], dict[str, Any]]], *arrays: Any) -> Array:
     for op, settings in chain:
-        # Ops get NumPy's numbers for arrays without axes (see `ops/base.py`).
-        arrays = (apply(op, *(x[()] if isinstance(x, Array) and not x.shape else x for x in arrays), **settings).data,)
+        arrays = (apply(op, *arrays, **settings).data,)
     return arrays[0]

@@ -343,14 +343,12 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
     op = op_type()
     arrays, needs_gradient = [], False
     for x in inputs:
+        values = x
         if isinstance(x, Tensor):
-            values = x.values
-            if type(values) is np.ndarray and not values.shape:
-                values = values[()]  # NumPy is faster with its numbers (see `ops/base.py`)
-            arrays.append(values)
-            needs_gradient = needs_gradient or x.requires_grad
-        else:
-            arrays.append(x)
+            values, needs_gradient = x.values, needs_gradient or x.requires_grad
+        if type(values) is np.ndarray and not values.shape:
+            values = values[()]  # NumPy is faster with its numbers (see `ops/base.py`)
+        arrays.append(values)
     observers = tape.observers.get()
     start = perf_counter() if observers else 0.0
     try:

@@ -279,7 +279,7 @@ MUTANTS = [
         frozen_shares_its_results=("self.values.copy(), 0", "self.values, 0"),
         frozen_lets_go_too_early=("isinstance(source, int)} - read", "isinstance(source, int)}"),
         frozen_merges_what_others_read=("readers[source] == 1 else None", "readers[source] else None"),
-        frozen_merges_any_pooling=("op is not ops.Linear and pools_four(**second.settings[0])", "op is not ops.Linear"),
+        frozen_merges_any_pooling=("rest == [ops.Relu] and pools_four(**second.settings[0])", "rest == [ops.Relu]"),
         frozen_linear_forgets_relu=("partial(_linear, bool(rest))", "partial(_linear, False)"),
         frozen_reads_the_first_settings=("pool = step.settings[2]", "pool = step.settings[2] | {'stride': (1, 1)}"),
         frozen_is_the_model_itself=("copy.deepcopy(model).eval()", "model.eval()"),
