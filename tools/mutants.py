@@ -46,7 +46,7 @@ LEFT_OUT = (
 )
 """Tests that are not the engine's, or slow: packaging, downloads, killed runs."""
 
-LIKELY = ("tests/ops/test_every_op.py", "tests/test_tensor.py", "tests/test_functional.py")
+LIKELY = ("tests/ops/test_every_op.py", "tests/test_tensor.py", "tests/test_numbers.py", "tests/test_functional.py")
 """Where most mistakes are noticed: these are run early."""
 
 WRONG_COPY = 99
