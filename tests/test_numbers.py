@@ -62,9 +62,10 @@ def test_the_array_that_was_looked_at_is_the_value_from_then_on():
     seen[()] = 10
     assert y.data is seen
     assert (y + 1).item() == 11
-    unseen = Tensor(3.0) * 2
-    unseen.detach().data[()] = 20
-    assert unseen.item() == 20
+    for share in (Tensor.detach, Tensor):
+        unseen = Tensor(3.0) * 2
+        share(unseen).data[()] = 20
+        assert unseen.item() == 20
 
 
 @pytest.mark.parametrize("value", [2.0, np.float32(2), np.float64(2), np.int64(2), 2, True, np.array(2.0)])
