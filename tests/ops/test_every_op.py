@@ -83,11 +83,21 @@ def test_defining_an_op_checks_its_vjps():
     assert TABLE["add"] is ENGINE["add"]
 
 
-def test_a_vjp_of_the_wrong_shape_is_reported_by_name(monkeypatch):
+@pytest.mark.parametrize(("returned", "shape"), [(slice(1), r"\(1,\)"), (0, r"\(\)")])
+def test_a_vjp_of_the_wrong_shape_is_reported_by_name(returned, shape, monkeypatch):
     relu = TABLE["relu"]
-    monkeypatch.setattr(relu, "vjps", (lambda self, g: g[:1],))
-    with pytest.raises(RuntimeError, match=r"relu: vjp_x returned shape \(1,\) for an argument of shape \(3,\)"):
+    monkeypatch.setattr(relu, "vjps", (lambda self, g: g[returned],))
+    with pytest.raises(RuntimeError, match=rf"relu: vjp_x returned shape {shape} for an argument of shape \(3,\)"):
         apply(relu, Tensor(np.ones(3), requires_grad=True)).backward(np.ones(3))
+
+
+def test_what_forward_saved_is_found_in_slots_and_in_the_dict():
+    x, y = Tensor(np.ones(2), requires_grad=True), Tensor(np.zeros(2))
+    assert (x + y).op.saved() == {}
+    assert set((x * y).op.saved()) == {"x", "y"}
+    assert (x * y).op.saved()["x"] is x.data
+    assert set(x.exp().op.saved()) == {"out"}
+    assert TABLE["multiply"]().saved() == {}
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (1,), (2, 1), (1, 1), (2, 3), (1, 3), (4, 1, 3), (1, 2, 1)])
