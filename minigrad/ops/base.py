@@ -113,7 +113,7 @@ class Op:
 
     def saved(self) -> dict[str, Any]:
         """Return what forward kept for the VJPs, by name."""
-        slots = [name for cls in type(self).__mro__[:-2] for name in getattr(cls, "__slots__", ())]
+        slots = [name for cls in type(self).__mro__[:-2] for name in vars(cls).get("__slots__", ())]
         return {name: getattr(self, name) for name in slots if hasattr(self, name)} | getattr(self, "__dict__", {})
 
     def argument_name(self, position: int) -> str:
