@@ -203,9 +203,8 @@ def test_a_students_notebook_fails_at_its_first_exercise(number, tmp_path, pytes
 
     course.hand_out(FOLDER, tmp_path)
     notebook = nbformat.read(course.list_notebooks(tmp_path)[number], as_version=4)
-    client = nbclient.NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
-    )
+    resources = {"metadata": {"path": str(tmp_path)}}
+    client = nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources)
     with pytest.raises(nbclient.exceptions.CellExecutionError, match=f"Exercise {number}-1 has no answer yet"):
         client.execute()
     (failed,) = [c for c in notebook.cells if any(o.output_type == "error" for o in c.get("outputs", []))]
