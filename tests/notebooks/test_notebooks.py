@@ -10,7 +10,7 @@ from tools.docs import notebooks
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-TIMEOUT = 120  # seconds a cell; a whole notebook takes well under a minute
+TIMEOUT = 600  # seconds a cell; a whole notebook takes about a minute, on a busy computer several
 MOST_LINES = 25  # of a code cell
 MOST_COLUMNS = 128
 
