@@ -147,10 +147,13 @@ def backward(root: Node, gradient: Array, retain_graph: bool = False) -> None:
             position += 1
             if isinstance(x, Node) and x.requires_grad:
                 vjp = None if observed else vjps[position]
-                share = input_gradient(op, position, x, g) if vjp is None else vjp(op, g)
-                kind = type(share)
-                if kind is np.ndarray or kind is not type(x.values):  # a number of the right type fits as it is
-                    share = _own(x, op.fit(position, share, x.data), g)
+                if vjp is None:
+                    share = input_gradient(op, position, x, g)
+                else:
+                    share = vjp(op, g)
+                    kind = type(share)
+                    if kind is np.ndarray or kind is not type(x.values):  # a number of the right type fits as it is
+                        share = _own(x, op.fit(position, share, x.values), g)
                 if x in pending:
                     pending[x] = pending[x] + share
                 else:
@@ -191,7 +194,7 @@ def input_gradient(op: ops.Op, position: int, x: Node, g: Array) -> Array:
     if vjp is None:
         raise RuntimeError(f"{op.name}: argument {op.argument_name(position)!r} has no gradient")
     start = perf_counter() if observed else 0.0
-    gradient = op.fit(position, vjp(op, g), x.data)
+    gradient = op.fit(position, vjp(op, g), x.values)
     if observed:
         seconds = perf_counter() - start
         for observer in observed:

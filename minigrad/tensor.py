@@ -32,7 +32,7 @@ def _operator(op_type: type[ops.Op]) -> Callable[["Tensor", Any], "Tensor"]:
         a, b = x.values, y.values
         if type(a) is np.ndarray or type(b) is np.ndarray or tape.observers.get():
             return apply(op_type, x, y)
-        op, result = op_type(), object.__new__(Tensor)  # from here on, what `_remember` does
+        op, result = op_type(), object.__new__(Tensor)  # from here on as at the end of `apply`
         result.values, result.grad = op.forward(a, b), None
         if (x.requires_grad or y.requires_grad) and tape.recording():
             result.requires_grad, result.op = True, op
@@ -362,13 +362,8 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
         seconds = perf_counter() - start
         for observer in observers:
             observer.forward(op, arrays, settings, np.asarray(data), seconds)
-    return _remember(op, inputs, data, needs_gradient)
-
-
-def _remember(op: ops.Op, inputs: tuple[Any, ...], values: Any, needs_gradient: bool) -> Tensor:
-    """Return the result of an op as a Tensor, which keeps the op, and the op its inputs, if a gradient is needed."""
     result = object.__new__(Tensor)
-    result.values, result.grad = values, None
+    result.values, result.grad = data, None
     if needs_gradient and tape.recording():
         result.requires_grad, result.op = True, op
         op.inputs, op.made = inputs, tape.tick()

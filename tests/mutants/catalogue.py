@@ -83,7 +83,7 @@ MUTANTS = [
         ),
         numbers_hide_from_observers=("type(b) is np.ndarray or tape.observers.get()", "type(b) is np.ndarray"),
         number_forgets_its_second_input=("if (x.requires_grad or y.requires_grad)", "if (x.requires_grad)"),
-        detached_number_is_a_copy=(
+        tensor_of_a_number_is_a_copy=(
             "values = data.data if isinstance(data, Tensor)",
             "values = data.values if isinstance(data, Tensor)",
         ),
