@@ -8,7 +8,6 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
-from minigrad.kernels.tiles import TILE, sum_runs
 
 BLOCKS = 4
 
@@ -52,31 +51,14 @@ def linear_forward(w, x, b, rectify, out):
 
 @kernel
 def matmul_transposed(a, b, out):
-    """out = a.T @ b, in tiles of six rows: BLAS would need a copy of each block of a.T, whose rows are not contiguous.
+    """out = a.T @ b, in blocks of columns of a, each copied: BLAS wants its matrices contiguous.
 
     a: (K, M), C-contiguous   b: (K, P), C-contiguous   out: (M, P), C-contiguous, overwritten
     """
-    rows, columns = out.shape
-    a_flat, b_flat, out_flat = a.reshape((1, a.size)), b.reshape(-1), out.reshape(-1)
-    sources, zeros = np.zeros((1, 2), np.int64), np.zeros((1, TILE), out.dtype)
-    if rows < TILE:
-        for row in range(rows):
-            out[row] = 0
-            for k in range(a.shape[0]):
-                for p in range(columns):
-                    out[row, p] += a[k, row] * b[k, p]
-    else:
-        whole = rows // TILE
-        for tile in prange(whole):
-            places = np.empty((1, TILE), np.int64)
-            # Rows that are left over at the end make a tile that overlaps the last whole one. It is that one's task too: sums
-            # may grow in `out`, where another thread must not add to them.
-            for first in range(tile * TILE, (tile + 1) * TILE if tile < whole - 1 else rows, TILE):
-                first = min(first, rows - TILE)
-                for s in range(TILE):
-                    places[0, s] = (first + s) * columns
-                terms = (a.shape[0], first, columns, rows)
-                sum_runs(b_flat, 0, sources, terms, a_flat, zeros, out_flat, places, 0, (1, columns, 0, 0))
+    for index in prange(BLOCKS):
+        start, stop = _block(a.shape[1], index)
+        if stop > start:
+            np.dot(a[:, start:stop].copy().T, b, out[start:stop])
 
 
 @kernel

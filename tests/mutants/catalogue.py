@@ -242,7 +242,7 @@ MUTANTS = [
     ),
     *_in(
         "kernels/matmul.py",
-        last_rows_dropped=("if tile < whole - 1 else rows, TILE", ", TILE"),
+        block_of_the_wrong_columns=("a[:, start:stop].copy()", "a[:, : stop - start].copy()"),
         row_sum_without_its_last=("for m in range(values.size)", "for m in range(values.size - 1)"),
     ),
     *_in(
