@@ -49,11 +49,15 @@ print(time.time())
 """
 """time.time() is the same clock in all processes."""
 
+BYTECODE = TemporaryDirectory()
+"""Where fresh processes keep bytecode: a cache is warm when Python's is."""
+
 
 def python(script: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run a script in a fresh process."""
+    """Run a script in a fresh process, which keeps what Python compiles even where PYTHONDONTWRITEBYTECODE is set."""
     command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": BYTECODE.name, "PYTHONDONTWRITEBYTECODE": ""} | environment
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
 
 
 def compile_kernels() -> float:

@@ -6,12 +6,10 @@ as big-endian int32, then the data.
 
 import gzip
 import hashlib
-import http.client
 import io
 import math
 import os
 import struct
-import urllib.request
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,6 +154,9 @@ def download(url: str, path: Path, md5: str) -> None:
     Raises:
         DatasetError: it could not be fetched, or its content is not the expected one.
     """
+    import http.client  # here, so that importing minigrad does not wait for what a download needs
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=60) as response:
             total = int(response.headers.get("Content-Length") or 0) or None

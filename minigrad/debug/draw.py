@@ -8,10 +8,10 @@ method), then moved towards it as far as boxes of their layer allow.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 

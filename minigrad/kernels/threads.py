@@ -12,8 +12,6 @@ from threading import RLock
 from typing import Any
 
 import numba
-import scipy
-import scipy.linalg
 from numba.core import config
 from threadpoolctl import ThreadpoolController
 
@@ -36,7 +34,8 @@ _forked = False
 
 
 def start() -> None:
-    """Start Numba's threads, once in a process: at the first kernel, so that importing minigrad leaves fork() usable.
+    """Start Numba's threads and settle BLAS's, once in a process: at the first kernel, so that importing minigrad leaves
+    fork() usable, and does not wait for SciPy.
 
     Raises:
         RuntimeError: this process was forked from one whose threads ran; GNU OpenMP would end it without a word.
@@ -59,6 +58,7 @@ def start() -> None:
             del os.environ["GOMP_SPINCOUNT"]
     if numba.threading_layer() == "workqueue":  # pyright: ignore[reportPrivateImportUsage]
         launch = RLock()
+    _single_threaded_scipy_blas()
     _started = True
 
 
@@ -77,6 +77,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _single_threaded_scipy_blas() -> None:
+    import scipy.linalg  # brings the BLAS that Numba calls
+
     controller = ThreadpoolController()
     loaded = [library["filepath"] for library in controller.info() if library["user_api"] == "blas"]
     folder = Path(scipy.__file__).resolve().parent
@@ -104,6 +106,3 @@ def get_num_threads() -> int:
     """Return the number of threads that kernels started by this Python thread run on."""
     start()
     return numba.get_num_threads()
-
-
-_single_threaded_scipy_blas()

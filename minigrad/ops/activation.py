@@ -1,7 +1,6 @@
 """Activation functions."""
 
 import numpy as np
-from scipy.special import erf
 
 from minigrad import kernels
 from minigrad.kernels.elementwise import CHUNK
@@ -78,6 +77,8 @@ class Gelu(Op, name="gelu", axes="(...) -> (...)", cost="5 * out"):
     """x * P(Z <= x) for a standard normal Z (Hendrycks and Gimpel 2016), with the exact error function."""
 
     def forward(self, x):
+        from scipy.special import erf  # here, so that importing minigrad does not wait for it
+
         self.x, self.below = x, 0.5 * (1 + erf(x * 0.5**0.5))
         return x * self.below
 
