@@ -424,9 +424,10 @@ assert work[6 - 1, 4 - 1] > 0.95 * np.nanmax(work), "Six by four: 24 multiply-ad
 print(inspect.getsource(tiles._sums))
 
 # %% [markdown]
-# `c0` to `c5` are six running sums of four vectors each; they start at the biases. The outer loop goes over channels
-# and rows of the filters, the inner one over columns. Inside it: four vectors of pixels are loaded, six weights are
-# read, and 24 vector multiply-adds done. Only after the loops does the caller, `_wide_tile`, store the results.
+# `c0` to `c5` are six running sums of four vectors each (of two, where a core has 16 registers: `VECTORS`); they start at
+# the biases. The outer loop goes over channels and rows of the filters, the inner one over columns. Inside it: four
+# vectors of pixels are loaded, six weights are read, and 24 vector multiply-adds done. Only after the loops does the
+# caller, `_wide_tile`, store the results.
 #
 # Inside `with kernels.use("python"):` the very same lines run as ordinary Python, and a vector is a small NumPy array.
 # So Python's own profiler can count them.
@@ -460,7 +461,8 @@ assert difference < 1e-4, "The same lines: only the rounding of the last bits ma
 # 1. The compiled `fma` computes $a b + c$ and rounds once; Python rounds twice. Which one is nearer to the truth?
 # 2. A layer with 16 filters in three tiles of six would compute two filters in vain. What share of the work is that, and
 #    what does the kernel do instead? (See `_filter` in `minigrad/kernels/conv.py`, and the `if`s of `_sums`.)
-# 3. A core with AVX2 has 16 registers of 8 float32. Which tile would you choose there?
+# 3. A core with AVX2 has 16 registers of 8 float32. Which tile would you choose there? (`VECTORS` in
+#    `minigrad/kernels/tiles.py` says what the kernel does.)
 # 4. What will happen if only *one* image is given? (Section 5 answers.)
 #
 # **Source.** Goto and van de Geijn 2008 (tiles in registers); Lavin 2015 (a GPU kernel with tiles, and the layout of

@@ -12,8 +12,7 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, inlined, kernel
-from minigrad.kernels.tiles import store4
-from minigrad.kernels.vector import lanes, load, splat, store
+from minigrad.kernels.vector import lanes, load, loads, multiples, splat, store, stores
 
 from .vnni import dot4
 
@@ -73,12 +72,6 @@ def _dot4(c, x, w):
     return dot4(c0, x, w0), dot4(c1, x, w1), dot4(c2, x, w2), dot4(c3, x, w3)
 
 
-@helper
-def _load4(x, at):
-    width = lanes(x)
-    return load(x, at), load(x, at + width), load(x, at + 2 * width), load(x, at + 3 * width)
-
-
 @kernel
 def int8_matmul(a, words, minus, out):
     """out[m, p] = sum over k of a[m, k] * b[k, p], four rows by four vectors at a time.
@@ -87,20 +80,20 @@ def int8_matmul(a, words, minus, out):
     out: int32 (M, P), overwritten; all C-contiguous, P a multiple of WIDE
     """
     rows, terms, columns = a.shape[0], a.shape[1], words.shape[1]
-    flat, b, target = a.reshape(-1), words.reshape(-1), out.reshape(-1)
+    flat, b, target, own = a.reshape(-1), words.reshape(-1), out.reshape(-1), multiples(lanes(words), 4)
     for four in prange((rows + 3) // 4):
         # Beyond the last row comes that one again.
         r0, r1, r2, r3 = 4 * four, min(4 * four + 1, rows - 1), min(4 * four + 2, rows - 1), min(4 * four + 3, rows - 1)
         for p in range(0, columns, 4 * lanes(b)):
-            c0 = c1 = c2 = c3 = _load4(minus, p)
+            c0 = c1 = c2 = c3 = loads(minus, p, own)
             for k in range(terms):
-                w = _load4(b, k * columns + p)
+                w = loads(b, k * columns + p, own)
                 c0, c1 = _dot4(c0, flat[r0 * terms + k], w), _dot4(c1, flat[r1 * terms + k], w)
                 c2, c3 = _dot4(c2, flat[r2 * terms + k], w), _dot4(c3, flat[r3 * terms + k], w)
-            store4(target, r0 * columns + p, c0)
-            store4(target, r1 * columns + p, c1)
-            store4(target, r2 * columns + p, c2)
-            store4(target, r3 * columns + p, c3)
+            stores(target, r0 * columns + p, own, c0)
+            stores(target, r1 * columns + p, own, c1)
+            stores(target, r2 * columns + p, own, c2)
+            stores(target, r3 * columns + p, own, c3)
 
 
 @helper

@@ -15,7 +15,7 @@ from numba import prange
 
 from minigrad.kernels._kernel import helper, inlined, kernel
 from minigrad.kernels.tiles import TILE, pooled_tile, sum_runs
-from minigrad.kernels.vector import fma, lane_sum, lanes, load, store
+from minigrad.kernels.vector import REGISTERS, as_tuple, fmas, lane_sum, lanes, load, loads, multiples, stores
 
 
 @helper
@@ -111,8 +111,8 @@ def conv2d_relu_max_pool2d(
 ):
     """max_pool2d(relu(conv2d(x, w, b))) for windows of four places, without gradient.
 
-    A task is one pooled row of a group, for one vector of images. The four vectors of a tile are the four places of a
-    window, so what is pooled never leaves the registers.
+    A task is one pooled row of a group, for one vector of images. The vectors of a tile are places of a window, so what is
+    pooled never leaves the registers.
 
     x: (C, H, W, N), N fills a vector   w: (F, C / groups, KH, KW)   b: (F,)   pool: its window, 4 places, and step
     out: (F, OH, OW, N), overwritten; all C-contiguous
@@ -126,14 +126,9 @@ def conv2d_relu_max_pool2d(
     packed, biases = _pack(w, b, groups)
     sources = _sources(w, height * row, row, dilation_h)
     steps = (kernel_w, 0, dilation_w * images, TILE)
-    # From the window's first place to the three others.
     down, right = stride_h * row, stride_w * images
-    apart = (
-        1 // pool_w * down + 1 % pool_w * right,
-        2 // pool_w * down + 2 % pool_w * right,
-        3 // pool_w * down + 3 % pool_w * right,
-    )
-
+    # From the window's first place to the second and the third; the fourth is as far from the third as the second from it.
+    near, far = 1 // pool_w * down + 1 % pool_w * right, 2 // pool_w * down + 2 % pool_w * right
     x_flat, out_flat, width = x.reshape(-1), out.reshape(-1), lanes(x)
     vectors = (images + width - 1) // width
     for task in prange(groups * out_h * vectors):
@@ -144,7 +139,7 @@ def conv2d_relu_max_pool2d(
             target = (oh * out_w + ow) * images + m
             for tile in range(group * tiles, (group + 1) * tiles):
                 pooled_tile(
-                    x_flat, at, apart, sources, steps, packed[tile], biases[tile], out_flat, places[tile], target
+                    x_flat, at, near, far, sources, steps, packed[tile], biases[tile], out_flat, places[tile], target
                 )
 
 
@@ -216,63 +211,38 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
                 sum_runs(g_flat, at, own_sources, steps, own_w, zeros, grad_flat, own_places, start, (1, images, 0, 0))
 
 
-@helper
-def _load5(x, at, step):
-    return load(x, at), load(x, at + step), load(x, at + 2 * step), load(x, at + 3 * step), load(x, at + 4 * step)
-
-
-@helper
-def _fma5(a, x, c):
-    """Return c + a * x for five vectors and one more."""
-    x0, x1, x2, x3, x4 = x
-    c0, c1, c2, c3, c4 = c
-    return fma(a, x0, c0), fma(a, x1, c1), fma(a, x2, c2), fma(a, x3, c3), fma(a, x4, c4)
-
-
-@helper
-def _store5(x, at, step, c):
-    c0, c1, c2, c3, c4 = c
-    store(x, at, c0)
-    store(x, at + step, c1)
-    store(x, at + 2 * step, c2)
-    store(x, at + 3 * step, c3)
-    store(x, at + 4 * step, c4)
+TAPS = 5 if REGISTERS == 32 else 3
+"""Taps of a tile of weight gradients: four filters by so many taps are summed in registers."""
 
 
 @inlined
 def _add_products(x, g, x_places, g_places, starts, length, sums, at):
-    """Add to 4 x 5 sums what some runs of images give: sum[f, t] += g[g_places[f] + q + m] * x[x_places[t] + p + m].
+    """Add to 4 x TAPS sums what some runs of images give: sum[f, t] += g[g_places[f] + q + m] * x[x_places[t] + p + m].
 
     starts: p and q of each run   length: of a run, a whole number of vectors
     sums: a vector each, one after the other, from place `at`; the fourth filter's stay if its place repeats the third's
     """
     width, four = lanes(x), g_places[3] != g_places[2]
-    p0, p1, p2, p3, p4 = x_places[0], x_places[1], x_places[2], x_places[3], x_places[4]
-    s0, s1 = _load5(sums, at, width), _load5(sums, at + 5 * width, width)
-    s2, s3 = _load5(sums, at + 10 * width, width), _load5(sums, at + 15 * width, width)
+    apart, own, row = as_tuple(x_places, TAPS), multiples(width, TAPS), TAPS * width
+    s0, s1 = loads(sums, at, own), loads(sums, at + row, own)
+    s2, s3 = loads(sums, at + 2 * row, own), loads(sums, at + 3 * row, own)
     for run in range(starts.shape[0]):
         p, q = starts[run, 0], starts[run, 1]
         q0, q1, q2, q3 = g_places[0] + q, g_places[1] + q, g_places[2] + q, g_places[3] + q
         for m in range(0, length, width):
-            v = (
-                load(x, p + p0 + m),
-                load(x, p + p1 + m),
-                load(x, p + p2 + m),
-                load(x, p + p3 + m),
-                load(x, p + p4 + m),
-            )
-            s0, s1, s2 = _fma5(load(g, q0 + m), v, s0), _fma5(load(g, q1 + m), v, s1), _fma5(load(g, q2 + m), v, s2)
+            v = loads(x, p + m, apart)
+            s0, s1, s2 = fmas(load(g, q0 + m), v, s0), fmas(load(g, q1 + m), v, s1), fmas(load(g, q2 + m), v, s2)
             if four:
-                s3 = _fma5(load(g, q3 + m), v, s3)
-    _store5(sums, at, width, s0)
-    _store5(sums, at + 5 * width, width, s1)
-    _store5(sums, at + 10 * width, width, s2)
-    _store5(sums, at + 15 * width, width, s3)
+                s3 = fmas(load(g, q3 + m), v, s3)
+    stores(sums, at, own, s0)
+    stores(sums, at + row, own, s1)
+    stores(sums, at + 2 * row, own, s2)
+    stores(sums, at + 3 * row, own, s3)
 
 
 @kernel
 def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups, grad_w):
-    """Sum, for each weight, input times gradient over all places and images: four filters by so many fives of taps a task.
+    """Sum, for each weight, input times gradient over all places and images: four filters by some tiles of taps a task.
 
     Every weight belongs to one task, so there are no partial sums and the thread count cannot change a bit. A task goes
     through the images a few rows at a time, for which its part of g stays in the cache while all its taps are served.
@@ -285,15 +255,15 @@ def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups,
     runs, length, step = _runs(out_w, images, stride_w)
     in_group = filters // groups
     taps = channels * kernel_h * kernel_w
-    quads, fives = (in_group + 3) // 4, (taps + 4) // 5
-    # A task has at most 30 fives, and one if that is what it takes to have 16 tasks.
-    shares = max((fives + 29) // 30, min(fives, 16 // max(1, groups * quads)))
+    quads, tiles = (in_group + 3) // 4, (taps + TAPS - 1) // TAPS
+    # A task has at most 150 taps, and one tile of them if that is what it takes to have 16 tasks.
+    shares = max((taps + 149) // 150, min(tiles, 16 // max(1, groups * quads)))
 
-    places = np.empty((fives, 5), np.int64)  # where each tap begins in x
-    for tap in range(fives * 5):
+    places = np.empty((tiles, TAPS), np.int64)  # where each tap begins in x
+    for tap in range(tiles * TAPS):
         t = min(tap, taps - 1)
         c, i, j = t // (kernel_h * kernel_w), t // kernel_w % kernel_h, t % kernel_w
-        places[tap // 5, tap % 5] = (c * height + i * dilation_h) * row + j * dilation_w * images
+        places[tap // TAPS, tap % TAPS] = (c * height + i * dilation_h) * row + j * dilation_w * images
     starts = np.empty((out_h * runs, 2), np.int64)  # where each run begins in x and in g
     for oh in range(out_h):
         for run in range(runs):
@@ -301,27 +271,27 @@ def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups,
             starts[oh * runs + run, 1] = oh * out_w * images + run * length
 
     g_flat, grad, width = g.reshape(-1), grad_w.reshape((filters, taps)), lanes(grad_w)
-    whole = length - length % width
+    whole, size = length - length % width, 4 * TAPS * width
     together = max(1, 8192 // max(1, out_w * images)) * runs
     for task in prange(groups * shares * quads):
         group, share, quad = task // (shares * quads), task // quads % shares, task % quads
         x_flat = x[group * channels : (group + 1) * channels].reshape(-1)
         f, f_stop = group * in_group + in_group * quad // quads, group * in_group + in_group * (quad + 1) // quads
-        first, last = fives * share // shares, fives * (share + 1) // shares
+        first, last = tiles * share // shares, tiles * (share + 1) // shares
         f_places = np.empty(4, np.int64)
         for k in range(4):
             f_places[k] = min(f + k, f_stop - 1) * out_h * out_w * images
-        sums = np.zeros((last - first) * 20 * width, grad.dtype)
+        sums = np.zeros((last - first) * size, grad.dtype)
         for run in range(0, out_h * runs, together):
-            for five in range(first, last):
+            for tile in range(first, last):
                 some = starts[run : run + together]
-                _add_products(x_flat, g_flat, places[five], f_places, some, whole, sums, (five - first) * 20 * width)
+                _add_products(x_flat, g_flat, places[tile], f_places, some, whole, sums, (tile - first) * size)
         for k in range(f_stop - f):
-            for t in range(first * 5, min(last * 5, taps)):
-                total = lane_sum(load(sums, ((t // 5 - first) * 20 + k * 5 + t % 5) * width))
+            for t in range(first * TAPS, min(last * TAPS, taps)):
+                total = lane_sum(load(sums, (t // TAPS - first) * size + (k * TAPS + t % TAPS) * width))
                 rest = grad.dtype.type(0)  # of each run, when a vector no longer fits
                 for run in range(out_h * runs if whole < length else 0):
-                    p, q = starts[run, 0] + places[t // 5, t % 5], starts[run, 1] + f_places[k]
+                    p, q = starts[run, 0] + places[t // TAPS, t % TAPS], starts[run, 1] + f_places[k]
                     for m in range(whole, length):
                         rest += g_flat[q + m] * x_flat[p + m]
                 grad[f + k, t] = total + rest

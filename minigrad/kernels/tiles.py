@@ -2,44 +2,39 @@
 
 A tile is six rows of results by four vectors. For each term it loads four vectors and six numbers and does 24
 multiply-adds, and it stores once at the end; a plain loop would load and store each result for each term. (Six times four,
-since a core with AVX-512 has 32 vector registers.) Convolutions, their gradients and matrix products all come down to
+since a core with AVX-512 has 32 vector registers. With 16 of them a tile is six rows by two vectors.) Convolutions and
+their gradients come down to
 
     out[places[s] + m] = b[s] + sum over terms of w[term, s] * x[at + the term's place + m]
 
 for six s and a contiguous run of m. Some tiles have fewer rows than six, so that none is computed in vain.
 """
 
+import numpy as np
+
 from minigrad.kernels._kernel import helper, inlined
-from minigrad.kernels.vector import fma, lanes, larger, load, splat, store
+from minigrad.kernels.vector import (
+    REGISTERS,
+    fma,
+    fmas,
+    lanes,
+    largest,
+    load,
+    loads,
+    multiples,
+    splat,
+    splats,
+    spread,
+    store,
+    stores,
+)
 
 TILE = 6
 """Rows of a tile."""
 
 
-@helper
-def _fma4(a, x, c):
-    """Return c + a * x for four vectors and one number."""
-    x0, x1, x2, x3 = x
-    c0, c1, c2, c3 = c
-    a = splat(a)
-    return fma(a, x0, c0), fma(a, x1, c1), fma(a, x2, c2), fma(a, x3, c3)
-
-
-@helper
-def store4(x, at, c):
-    """Write four vectors to x, one behind the other, from index `at` on."""
-    width = lanes(x)
-    c0, c1, c2, c3 = c
-    store(x, at, c0)
-    store(x, at + width, c1)
-    store(x, at + 2 * width, c2)
-    store(x, at + 3 * width, c3)
-
-
-@helper
-def _splat4(value):
-    v = splat(value)
-    return v, v, v, v
+VECTORS = 4 if REGISTERS == 32 else 2
+"""Vectors of a row."""
 
 
 @helper
@@ -52,26 +47,26 @@ def _rows(places):
 
 @inlined
 def _sums(x, at, apart, sources, taps, w, b, rows):
-    """Return four vectors for each of six filters: b[s] + sum over taps of w[tap, s] * x[at + the tap's place ...].
+    """Return VECTORS vectors for each of six filters: b[s] + sum over taps of w[tap, s] * x[at + the tap's place ...].
 
-    apart: how far from there in x the second, third and fourth vector lie
+    apart: how far from there in x each vector lies
     sources: for each row of taps, where it begins in x and in w   taps: how many a row has, the first's place in w, and
     the step from one to the next in x and in w   rows: with 2, 3 or 4, the sums of the other filters are left out
     """
     count, first, step, w_step = taps
-    d1, d2, d3 = apart
-    c0, c1, c2, c3, c4, c5 = _splat4(b[0]), _splat4(b[1]), _splat4(b[2]), _splat4(b[3]), _splat4(b[4]), _splat4(b[5])
+    c0, c1, c2 = splats(b[0], VECTORS), splats(b[1], VECTORS), splats(b[2], VECTORS)
+    c3, c4, c5 = splats(b[3], VECTORS), splats(b[4], VECTORS), splats(b[5], VECTORS)
     for row in range(sources.shape[0]):
         p, t = at + sources[row, 0], first + sources[row, 1]
         for _ in range(count):
-            v = (load(x, p), load(x, p + d1), load(x, p + d2), load(x, p + d3))
-            c0, c1 = _fma4(w[t], v, c0), _fma4(w[t + 1], v, c1)
+            v = loads(x, p, apart)
+            c0, c1 = fmas(spread(w, t), v, c0), fmas(spread(w, t + 1), v, c1)
             if rows > 2:
-                c2 = _fma4(w[t + 2], v, c2)
+                c2 = fmas(spread(w, t + 2), v, c2)
             if rows > 3:
-                c3 = _fma4(w[t + 3], v, c3)
+                c3 = fmas(spread(w, t + 3), v, c3)
             if rows > 4:
-                c4, c5 = _fma4(w[t + 4], v, c4), _fma4(w[t + 5], v, c5)
+                c4, c5 = fmas(spread(w, t + 4), v, c4), fmas(spread(w, t + 5), v, c5)
             p += step
             t += w_step
     return c0, c1, c2, c3, c4, c5
@@ -79,54 +74,55 @@ def _sums(x, at, apart, sources, taps, w, b, rows):
 
 @inlined
 def _wide_tile(x, at, sources, taps, w, b, out, places, m):
-    """Six filters by four neighbouring vectors: out[places[s] + m ...] = their sums."""
-    width, rows = lanes(x), _rows(places)
-    c0, c1, c2, c3, c4, c5 = _sums(x, at, (width, 2 * width, 3 * width), sources, taps, w, b, rows)
-    store4(out, places[0] + m, c0)
-    store4(out, places[1] + m, c1)
+    """Six filters by VECTORS neighbouring vectors: out[places[s] + m ...] = their sums."""
+    apart, rows = multiples(lanes(x), VECTORS), _rows(places)
+    c0, c1, c2, c3, c4, c5 = _sums(x, at, apart, sources, taps, w, b, rows)
+    stores(out, places[0] + m, apart, c0)
+    stores(out, places[1] + m, apart, c1)
     if rows > 2:
-        store4(out, places[2] + m, c2)
+        stores(out, places[2] + m, apart, c2)
     if rows > 3:
-        store4(out, places[3] + m, c3)
+        stores(out, places[3] + m, apart, c3)
     if rows > 4:
-        store4(out, places[4] + m, c4)
-        store4(out, places[5] + m, c5)
-
-
-@helper
-def _largest(c, zero):
-    """Return the largest of 0 and four vectors."""
-    c0, c1, c2, c3 = c
-    return larger(c3, larger(c2, larger(c1, larger(c0, zero))))
+        stores(out, places[4] + m, apart, c4)
+        stores(out, places[5] + m, apart, c5)
 
 
 @inlined
-def pooled_tile(x, at, apart, sources, taps, w, b, out, places, m):
-    """Six filters by one vector: out[places[s] + m ...] = the largest of 0 and of the sums at four places of x."""
+def pooled_tile(x, at, near, far, sources, taps, w, b, out, places, m):
+    """Six filters by one vector: out[places[s] + m ...] = the largest of 0 and of the sums at four places of x.
+
+    near, far: the places are at, at + near, at + far, at + near + far; with 16 registers two are summed at a time
+    """
     zero, rows = splat(x.dtype.type(0)), _rows(places)
-    c0, c1, c2, c3, c4, c5 = _sums(x, at, apart, sources, taps, w, b, rows)
-    store(out, places[0] + m, _largest(c0, zero))
-    store(out, places[1] + m, _largest(c1, zero))
+    m0, m1, m2, m3, m4, m5 = zero, zero, zero, zero, zero, zero
+    apart = (0, near, far, near + far)[:VECTORS]
+    for place in range(0, 4, VECTORS):
+        c0, c1, c2, c3, c4, c5 = _sums(x, at + place // 2 * far, apart, sources, taps, w, b, rows)
+        m0, m1, m2 = largest(c0, m0), largest(c1, m1), largest(c2, m2)
+        m3, m4, m5 = largest(c3, m3), largest(c4, m4), largest(c5, m5)
+    store(out, places[0] + m, m0)
+    store(out, places[1] + m, m1)
     if rows > 2:
-        store(out, places[2] + m, _largest(c2, zero))
+        store(out, places[2] + m, m2)
     if rows > 3:
-        store(out, places[3] + m, _largest(c3, zero))
+        store(out, places[3] + m, m3)
     if rows > 4:
-        store(out, places[4] + m, _largest(c4, zero))
-        store(out, places[5] + m, _largest(c5, zero))
+        store(out, places[4] + m, m4)
+        store(out, places[5] + m, m5)
 
 
 @helper
 def _narrow_tile(x, at, sources, taps, w, b, out, places, m):
-    """Six filters by one vector: what is left of a run when four vectors no longer fit."""
+    """Six filters by one vector: what is left of a run when a wide tile no longer fits."""
     count, first, step, w_step = taps
     c0, c1, c2, c3, c4, c5 = splat(b[0]), splat(b[1]), splat(b[2]), splat(b[3]), splat(b[4]), splat(b[5])
     for row in range(sources.shape[0]):
         p, t = at + sources[row, 0], first + sources[row, 1]
         for _ in range(count):
             v = load(x, p)
-            c0, c1, c2 = fma(splat(w[t]), v, c0), fma(splat(w[t + 1]), v, c1), fma(splat(w[t + 2]), v, c2)
-            c3, c4, c5 = fma(splat(w[t + 3]), v, c3), fma(splat(w[t + 4]), v, c4), fma(splat(w[t + 5]), v, c5)
+            c0, c1, c2 = fma(spread(w, t), v, c0), fma(spread(w, t + 1), v, c1), fma(spread(w, t + 2), v, c2)
+            c3, c4, c5 = fma(spread(w, t + 3), v, c3), fma(spread(w, t + 4), v, c4), fma(spread(w, t + 5), v, c5)
             p += step
             t += w_step
     store(out, places[0] + m, c0)
@@ -152,6 +148,22 @@ def _short_tile(x, at, sources, taps, w, b, out, places, m, length):
                     target[k] += w[t + s] * values[k]
 
 
+COPIES_FROM = 5
+"""Tiles of filters from which it pays to lay what they all read side by side first: planes of x are often a power of two
+apart, and a cache holds only eight lines that are."""
+
+
+@inlined
+def _copy_terms(x, at, sources, taps, side_by_side):
+    """Lay the vectors of x that a wide tile reads one behind the other."""
+    count, _, step, _ = taps
+    own, wide = multiples(lanes(x), VECTORS), VECTORS * lanes(x)
+    for row in range(sources.shape[0]):
+        for tap in range(count):
+            place = (row * count + tap) * wide
+            stores(side_by_side, place, own, loads(x, at + sources[row, 0] + tap * step, own))
+
+
 @helper
 def sum_runs(x, at, sources, taps, w, b, out, places, start, runs):
     """Compute some runs of every filter. A run's last vector may overlap the one before: it stores the same numbers again.
@@ -160,14 +172,24 @@ def sum_runs(x, at, sources, taps, w, b, out, places, start, runs):
 
     runs: how many, how long, and the step from one to the next in x and in out
     """
-    width = lanes(out)
+    width, wide = lanes(out), VECTORS * lanes(out)
     count, length, x_step, out_step = runs
-    whole = length - length % (4 * width)
+    whole = length - length % wide
+    copies = w.shape[0] >= COPIES_FROM
+    terms = np.empty(sources.shape[0] * taps[0] * wide if copies else 0, x.dtype)
+    rows = np.empty(sources.shape if copies else (0, 2), np.int64)
+    for row in range(rows.shape[0]):
+        rows[row, 0], rows[row, 1] = row * taps[0] * wide, sources[row, 1]
     for run in range(count):
         p, q = at + run * x_step, start + run * out_step
-        for m in range(0, whole, 4 * width):
+        for m in range(0, whole, wide):
+            if copies:
+                _copy_terms(x, p + m, sources, taps, terms)
+                read, first, read_rows, read_taps = terms, 0, rows, (taps[0], taps[1], wide, taps[3])
+            else:
+                read, first, read_rows, read_taps = x, p + m, sources, taps
             for tile in range(w.shape[0]):
-                _wide_tile(x, p + m, sources, taps, w[tile], b[tile], out, places[tile], q + m)
+                _wide_tile(read, first, read_rows, read_taps, w[tile], b[tile], out, places[tile], q + m)
         for m in range(whole, length, width):
             for tile in range(w.shape[0]):
                 if length < width:

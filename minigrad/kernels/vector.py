@@ -11,6 +11,9 @@ and that is what makes a convolution fast. With the functions here a kernel says
 Run as Python, a vector is a small array and each function does what its docstring says, so the same kernel can be stepped
 through. Compiled, each is one instruction. Kernels index flat (one-dimensional, contiguous) arrays with these functions;
 compiled, nothing checks the index.
+
+`loads`, `stores`, `splats`, `fmas` and `largest` do the same with a tuple of vectors, whose length is fixed when a kernel is
+compiled: how many a kernel takes may depend on REGISTERS.
 """
 
 # Numba calls an intrinsic without its first parameter.
@@ -23,6 +26,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 REGISTER_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
+
+REGISTERS = 32 if REGISTER_BYTES == 64 else 16
+"""So many vectors a core holds. What does not fit goes to memory and back each time, and takes several times as long."""
 
 
 def lanes(x):
@@ -45,6 +51,11 @@ def splat(value):
     return np.full(lanes(value), value, value.dtype)
 
 
+def spread(x, index):
+    """Return a vector with x[index] in every lane."""
+    return splat(x[index])
+
+
 def fma(a, b, c):
     """Return a * b + c, lane by lane, rounded once when compiled (fused multiply-add)."""
     return a * b + c
@@ -58,6 +69,44 @@ def larger(a, b):
 def lane_sum(vector):
     """Return the sum of all lanes."""
     return vector.sum(dtype=vector.dtype)
+
+
+def multiples(step, count):
+    """Return (0, step, 2 * step, ...), `count` of them (a constant)."""
+    return tuple(k * step for k in range(count))
+
+
+def as_tuple(places, count):
+    """Return the first `count` (a constant) places of an array."""
+    return tuple(places[:count])
+
+
+def loads(x, at, apart):
+    """Return a vector of x for each place of the tuple `apart`, counted from `at`."""
+    return tuple(load(x, at + place) for place in apart)
+
+
+def stores(x, at, apart, vectors):
+    """Write each vector of a tuple to its place of the tuple `apart`, counted from `at`."""
+    for place, vector in zip(apart, vectors, strict=True):
+        store(x, at + place, vector)
+
+
+def splats(value, count):
+    """Return a tuple of `count` (a constant) vectors that hold the same value in every lane."""
+    return (splat(value),) * count
+
+
+def fmas(a, b, c):
+    """Return fma(a, b[k], c[k]) for each vector of the tuples b and c."""
+    return tuple(fma(a, *pair) for pair in zip(b, c, strict=True))
+
+
+def largest(vectors, least):
+    """Return the largest of `least` and a tuple of vectors, lane by lane; NaN stays."""
+    for vector in vectors:
+        least = larger(vector, least)
+    return least
 
 
 class VectorType(types.Type):
@@ -77,10 +126,40 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector_type, ir.VectorType(element, vector_type.lanes))
 
 
-def _vector_pointer(context, builder, signature, args, vector_type):
-    """Return the address of element args[1] of array args[0], as a pointer to a vector."""
-    data = context.make_array(signature.args[0])(context, builder, args[0]).data
-    return builder.bitcast(builder.gep(data, [args[1]]), vector_type.as_pointer())
+def _vector_pointer(context, builder, array_type, array, index, vector_type):
+    """Return the address of an element of an array, as a pointer to a vector."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), vector_type.as_pointer())
+
+
+def _build_load(context, builder, array_type, array, index):
+    vector_type = context.get_data_type(VectorType(array_type.dtype))
+    instruction = builder.load(_vector_pointer(context, builder, array_type, array, index, vector_type))
+    instruction.align = array_type.dtype.bitwidth // 8  # an array starts where it starts
+    return instruction
+
+
+def _build_store(context, builder, array_type, array, index, vector):
+    pointer = _vector_pointer(context, builder, array_type, array, index, vector.type)
+    builder.store(vector, pointer).align = array_type.dtype.bitwidth // 8
+
+
+def _build_splat(context, builder, dtype, value):
+    kind = context.get_data_type(VectorType(dtype))
+    nothing = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None)
+    return builder.shuffle_vector(first, nothing, everywhere)
+
+
+def _build_fma(builder, a, b, c):
+    name = f"llvm.fma.v{a.type.count}{'f32' if a.type.element == ir.FloatType() else 'f64'}"
+    return _call_llvm(builder, name, a.type, [a, b, c])
+
+
+def _build_larger(builder, a, b):
+    greater, not_a_number = builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a)
+    return builder.select(builder.or_(greater, not_a_number), a, b)
 
 
 def _call_llvm(builder, name, result, arguments, **flags):
@@ -91,21 +170,16 @@ def _call_llvm(builder, name, result, arguments, **flags):
 
 @intrinsic
 def _load(typing, x, index):
-    vector = VectorType(x.dtype)
-
     def generate(context, builder, signature, args):
-        instruction = builder.load(_vector_pointer(context, builder, signature, args, context.get_data_type(vector)))
-        instruction.align = x.dtype.bitwidth // 8  # an array starts where it starts
-        return instruction
+        return _build_load(context, builder, x, *args)
 
-    return vector(x, types.intp), generate
+    return VectorType(x.dtype)(x, types.intp), generate
 
 
 @intrinsic
 def _store(typing, x, index, vector):
     def generate(context, builder, signature, args):
-        instruction = builder.store(args[2], _vector_pointer(context, builder, signature, args, args[2].type))
-        instruction.align = x.dtype.bitwidth // 8
+        _build_store(context, builder, x, *args)
         return context.get_dummy_value()
 
     return types.void(x, types.intp, vector), generate
@@ -113,22 +187,25 @@ def _store(typing, x, index, vector):
 
 @intrinsic
 def _splat(typing, value):
-    vector = VectorType(value)
-
     def generate(context, builder, signature, args):
-        kind = context.get_data_type(vector)
-        nothing = ir.Constant(kind, ir.Undefined)
-        first = builder.insert_element(nothing, args[0], ir.Constant(ir.IntType(32), 0))
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None)
-        return builder.shuffle_vector(first, nothing, everywhere)
+        return _build_splat(context, builder, value, args[0])
 
-    return vector(value), generate
+    return VectorType(value)(value), generate
+
+
+@intrinsic
+def _spread(typing, x, index):
+    def generate(context, builder, signature, args):
+        data = context.make_array(x)(context, builder, args[0]).data
+        return _build_splat(context, builder, x.dtype, builder.load(builder.gep(data, [args[1]])))
+
+    return VectorType(x.dtype)(x, types.intp), generate
 
 
 @intrinsic
 def _fma(typing, a, b, c):
     def generate(context, builder, signature, args):
-        return _call_llvm(builder, f"llvm.fma.v{a.lanes}f{a.dtype.bitwidth}", args[0].type, args)
+        return _build_fma(builder, *args)
 
     return a(a, b, c), generate
 
@@ -136,9 +213,7 @@ def _fma(typing, a, b, c):
 @intrinsic
 def _larger(typing, a, b):
     def generate(context, builder, signature, args):
-        greater = builder.fcmp_ordered(">", args[0], args[1])
-        not_a_number = builder.fcmp_unordered("uno", args[0], args[0])
-        return builder.select(builder.or_(greater, not_a_number), args[0], args[1])
+        return _build_larger(builder, *args)
 
     return a(a, b), generate
 
@@ -152,6 +227,81 @@ def _lane_sum(typing, vector):
         return _call_llvm(builder, name, kind.element, [zero, args[0]], fastmath=("reassoc",))
 
     return vector.dtype(vector), generate
+
+
+def _items(builder, values):
+    """Return the values that a tuple holds."""
+    return [builder.extract_value(values, k) for k in range(values.type.count)]
+
+
+@intrinsic(prefer_literal=True)
+def _multiples(typing, step, count):
+    def generate(context, builder, signature, args):
+        places = [builder.mul(args[0], ir.Constant(args[0].type, k)) for k in range(count.literal_value)]
+        return context.make_tuple(builder, signature.return_type, places)
+
+    return types.UniTuple(types.intp, count.literal_value)(types.intp, count), generate
+
+
+@intrinsic(prefer_literal=True)
+def _as_tuple(typing, places, count):
+    def generate(context, builder, signature, args):
+        data = context.make_array(places)(context, builder, args[0]).data
+        items = [builder.load(builder.gep(data, [ir.Constant(ir.IntType(64), k)])) for k in range(count.literal_value)]
+        return context.make_tuple(builder, signature.return_type, items)
+
+    return types.UniTuple(types.intp, count.literal_value)(places, count), generate
+
+
+@intrinsic
+def _loads(typing, x, at, apart):
+    def generate(context, builder, signature, args):
+        places = [builder.add(args[1], place) for place in _items(builder, args[2])]
+        vectors = [_build_load(context, builder, x, args[0], place) for place in places]
+        return context.make_tuple(builder, signature.return_type, vectors)
+
+    return types.UniTuple(VectorType(x.dtype), apart.count)(x, types.intp, apart), generate
+
+
+@intrinsic
+def _stores(typing, x, at, apart, vectors):
+    def generate(context, builder, signature, args):
+        for place, vector in zip(_items(builder, args[2]), _items(builder, args[3]), strict=True):
+            _build_store(context, builder, x, args[0], builder.add(args[1], place), vector)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, apart, vectors), generate
+
+
+@intrinsic(prefer_literal=True)
+def _splats(typing, value, count):
+    def generate(context, builder, signature, args):
+        vectors = [_build_splat(context, builder, value, args[0])] * count.literal_value
+        return context.make_tuple(builder, signature.return_type, vectors)
+
+    return types.UniTuple(VectorType(value), count.literal_value)(value, count), generate
+
+
+@intrinsic
+def _fmas(typing, a, b, c):
+    def generate(context, builder, signature, args):
+        pairs = zip(_items(builder, args[1]), _items(builder, args[2]), strict=True)
+        return context.make_tuple(
+            builder, signature.return_type, [_build_fma(builder, args[0], *pair) for pair in pairs]
+        )
+
+    return c(a, b, c), generate
+
+
+@intrinsic
+def _largest(typing, vectors, least):
+    def generate(context, builder, signature, args):
+        largest = args[1]
+        for vector in _items(builder, args[0]):
+            largest = _build_larger(builder, vector, largest)
+        return largest
+
+    return least(vectors, least), generate
 
 
 @overload(lanes)
@@ -175,6 +325,11 @@ def _splat_compiled(value):
     return lambda value: _splat(value)
 
 
+@overload(spread)
+def _spread_compiled(x, index):
+    return lambda x, index: _spread(x, index)
+
+
 @overload(fma)
 def _fma_compiled(a, b, c):
     return lambda a, b, c: _fma(a, b, c)
@@ -188,3 +343,38 @@ def _larger_compiled(a, b):
 @overload(lane_sum)
 def _lane_sum_compiled(vector):
     return lambda vector: _lane_sum(vector)
+
+
+@overload(multiples, prefer_literal=True)
+def _multiples_compiled(step, count):
+    return lambda step, count: _multiples(step, count)
+
+
+@overload(as_tuple, prefer_literal=True)
+def _as_tuple_compiled(places, count):
+    return lambda places, count: _as_tuple(places, count)
+
+
+@overload(loads)
+def _loads_compiled(x, at, apart):
+    return lambda x, at, apart: _loads(x, at, apart)
+
+
+@overload(stores)
+def _stores_compiled(x, at, apart, vectors):
+    return lambda x, at, apart, vectors: _stores(x, at, apart, vectors)
+
+
+@overload(splats, prefer_literal=True)
+def _splats_compiled(value, count):
+    return lambda value, count: _splats(value, count)
+
+
+@overload(fmas)
+def _fmas_compiled(a, b, c):
+    return lambda a, b, c: _fmas(a, b, c)
+
+
+@overload(largest)
+def _largest_compiled(vectors, least):
+    return lambda vectors, least: _largest(vectors, least)

@@ -223,8 +223,14 @@ MUTANTS = [
     *_in(
         "kernels/tiles.py",
         bias_missing_in_short_runs=("target[:] = b[s]", "target[:] = 0"),
-        third_filter_of_a_tile=("_fma4(w[t + 2], v, c2)", "_fma4(w[t + 1], v, c2)"),
-        fused_relu_lost=("larger(c1, larger(c0, zero))", "larger(c1, c0)"),
+        third_filter_of_a_tile=("fmas(spread(w, t + 2), v, c2)", "fmas(spread(w, t + 1), v, c2)"),
+        fused_relu_lost=("m0, m1, m2, m3, m4, m5 = zero, zero", "m0, m1, m2, m3, m4, m5 = splat(b[0]), zero"),
+        window_with_one_place_twice=("(0, near, far, near + far)", "(0, 0, far, near + far)"),
+        copied_terms_of_the_first_tap=("sources[row, 0] + tap * step, own", "sources[row, 0], own"),
+        weights_of_the_first_row_for_copies=(
+            "row * taps[0] * wide, sources[row, 1]",
+            "row * taps[0] * wide, sources[0, 1]",
+        ),
         runs_that_all_write_the_first=("start + run * out_step", "start"),
     ),
     *_in(
