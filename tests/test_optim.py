@@ -59,6 +59,14 @@ def test_what_momentum_keeps_is_not_the_gradients_own_array():
     np.testing.assert_array_equal(p.data, [-2.5, 5])  # g, then 1.5 g
 
 
+def test_a_step_moves_parameters_that_are_not_contiguous():
+    memory = np.zeros((3, 2))
+    p = nn.Parameter(memory.T)
+    p.grad = np.arange(6.0).reshape(2, 3)
+    SGD([p], lr=0.5, momentum=0.9).step()
+    np.testing.assert_array_equal(p.data, -0.5 * np.arange(6.0).reshape(2, 3))
+
+
 def test_wrong_settings_are_refused():
     p = nn.Parameter(np.ones(1))
     with pytest.raises(ValueError, match="no parameters"):

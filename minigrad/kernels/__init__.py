@@ -6,7 +6,7 @@ Arrays of images are batch-innermost here: shape (C, H, W, N) in C order. `minig
 from minigrad.kernels import threads
 from minigrad.kernels._kernel import TABLE, Kernel, current_mode, use
 from minigrad.kernels.conv import conv2d_forward, conv2d_grad_input, conv2d_grad_weight, conv2d_relu_max_pool2d
-from minigrad.kernels.elementwise import gather_batch, lay_out_batch, relu_forward, relu_grad
+from minigrad.kernels.elementwise import gather_batch, lay_out_batch, momentum_step, relu_forward, relu_grad
 from minigrad.kernels.matmul import linear_forward, matmul_rows, matmul_transposed, sum_rows
 from minigrad.kernels.pool import max_pool2d_forward, max_pool2d_grad
 from minigrad.kernels.threads import get_num_threads, set_num_threads
@@ -29,6 +29,7 @@ __all__ = [
     "matmul_transposed",
     "max_pool2d_forward",
     "max_pool2d_grad",
+    "momentum_step",
     "relu_forward",
     "relu_grad",
     "set_num_threads",

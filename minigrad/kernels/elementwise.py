@@ -33,6 +33,22 @@ def relu_grad(g, out, grad_x):
 
 
 @kernel
+def momentum_step(p, g, velocity, lr, momentum, nesterov):
+    """velocity = momentum * velocity + g, then p -= lr * velocity; with nesterov p -= lr * (g + momentum * velocity).
+
+    In one sweep, since memory is what takes the time.
+
+    p, velocity: (M,), contiguous, overwritten   g: (M,)   lr, momentum: numbers of p's dtype
+    """
+    for chunk in prange((p.size + CHUNK - 1) // CHUNK):
+        own = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+        weights, gradient, v = p[own], g[own], velocity[own]
+        for m in range(weights.size):
+            v[m] = momentum * v[m] + gradient[m]
+            weights[m] -= lr * (gradient[m] + momentum * v[m] if nesterov else v[m])
+
+
+@kernel
 def gather_batch(images, order, out):
     """Gather images by number into batch-innermost memory: out[p, n] = images[order[n], p].
 

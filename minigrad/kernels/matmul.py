@@ -51,14 +51,21 @@ def linear_forward(w, x, b, rectify, out):
 
 @kernel
 def matmul_transposed(a, b, out):
-    """out = a.T @ b, in blocks of columns of a, each copied: BLAS wants its matrices contiguous.
+    """out = a.T @ b, the sum of products of blocks of rows of a and b: their transposes are contiguous, as BLAS wants them.
 
     a: (K, M), C-contiguous   b: (K, P), C-contiguous   out: (M, P), C-contiguous, overwritten
     """
-    for index in prange(BLOCKS):
-        start, stop = _block(a.shape[1], index)
-        if stop > start:
-            np.dot(a[:, start:stop].copy().T, b, out[start:stop])
+    blocks = max(1, min(BLOCKS, a.shape[0] // 32))  # of fewer rows than that, adding takes longer than multiplying
+    products = np.empty((blocks, out.shape[0], out.shape[1]), out.dtype)
+    for index in prange(blocks):
+        start, stop = a.shape[0] * index // blocks, a.shape[0] * (index + 1) // blocks
+        np.dot(a[start:stop].T, b[start:stop], products[index])
+    for row in prange(out.shape[0]):
+        target = out[row]
+        target[:] = products[0, row]
+        for index in range(1, blocks):
+            for p in range(target.size):
+                target[p] += products[index, row, p]
 
 
 @kernel

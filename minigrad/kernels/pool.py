@@ -17,13 +17,16 @@ def max_pool2d_forward(x, kernel_h, kernel_w, stride_h, stride_w, rectify, out, 
     With `rectify` the result is max(largest, 0): ReLU costs nothing here, since the search starts at 0 instead of at the
     first value. An index of 255 then says that no value was above 0, and that the gradient stops.
 
+    The index is counted in x's dtype until the window is done: selects vectorise when all they touch is of one size.
+
     x: (C, H, W, N)   out: (C, OH, OW, N), overwritten   index: uint8 (C, OH, OW, N), overwritten
     """
     out_h, out_w, images = out.shape[1:]
     for task in prange(x.shape[0] * out_h):
         c, oh = task // out_h, task % out_h
+        where = np.empty(images, x.dtype)
         for ow in range(out_w):
-            best, where = out[c, oh, ow], index[c, oh, ow]
+            best, places = out[c, oh, ow], index[c, oh, ow]
             if rectify:
                 best[:] = 0
                 where[:] = 255
@@ -31,12 +34,14 @@ def max_pool2d_forward(x, kernel_h, kernel_w, stride_h, stride_w, rectify, out, 
                 best[:] = x[c, oh * stride_h, ow * stride_w]
                 where[:] = 0
             for tap in range(0 if rectify else 1, kernel_h * kernel_w):
-                values = x[c, oh * stride_h + tap // kernel_w, ow * stride_w + tap % kernel_w]
+                values, place = x[c, oh * stride_h + tap // kernel_w, ow * stride_w + tap % kernel_w], x.dtype.type(tap)
                 for m in range(images):
                     value = values[m]
                     better = (value > best[m]) | (value != value)
                     best[m] = value if better else best[m]
-                    where[m] = np.uint8(tap) if better else where[m]
+                    where[m] = place if better else where[m]
+            for m in range(images):
+                places[m] = np.uint8(where[m])
 
 
 @kernel

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import kernels
 from minigrad.nn import Parameter
 from minigrad.tensor import Array, Tensor
 
@@ -97,16 +98,19 @@ class SGD(Optimizer):
         self.nesterov = nesterov
 
     def _update(self, p: Array, g: Array, state: dict[str, Any]) -> None:
-        direction = g + self.weight_decay * p if self.weight_decay else g
-        if self.momentum:
-            if "velocity" not in state:
-                state["velocity"] = direction.copy()
-            else:
-                state["velocity"] *= self.momentum
-                state["velocity"] += direction
-            v = state["velocity"]
-            direction = direction + self.momentum * v if self.nesterov else v
-        p -= self.lr * direction
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        if not self.momentum:
+            p -= self.lr * g
+            return
+        if "velocity" not in state:
+            state["velocity"] = np.zeros(p.shape, p.dtype)
+        flat, lr, momentum = p.reshape(-1), p.dtype.type(self.lr), p.dtype.type(self.momentum)
+        kernels.momentum_step(
+            flat, np.ascontiguousarray(g).reshape(-1), state["velocity"].reshape(-1), lr, momentum, self.nesterov
+        )
+        if not p.flags.c_contiguous:  # `flat` is a copy then
+            p[...] = flat.reshape(p.shape)
 
 
 class Adam(Optimizer):

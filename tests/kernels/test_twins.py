@@ -108,6 +108,12 @@ def relu_grad(draw):
     return [numbers(draw, size), np.maximum(numbers(draw, size), 0), np.full(size, np.nan)]
 
 
+def momentum_step(draw):
+    size = draw(st.integers(0, 20))
+    p, g, velocity = (numbers(draw, size) for _ in range(3))
+    return [p, g, velocity, np.float64(0.1), np.float64(0.9), draw(st.booleans())]
+
+
 def gather_batch(draw):
     images = numbers(draw, draw(st.integers(1, 6)), draw(SIZES))
     order = np.random.default_rng(draw(st.integers(0, 99))).integers(0, len(images), draw(SIZES))
@@ -123,6 +129,7 @@ ARGUMENTS = {
     f.__name__: f
     for f in (
         lay_out_batch,
+        momentum_step,
         conv2d_forward,
         conv2d_grad_input,
         conv2d_grad_weight,

@@ -238,8 +238,8 @@ MUTANTS = [
         tie_goes_to_the_last=("value > best[m]", "value >= best[m]"),
         max_swallows_nan=(" | (value != value)", ""),
         window_rows_and_columns_mixed=(
-            "values = x[c, oh * stride_h + tap // kernel_w",
-            "values = x[c, oh * stride_h + tap // kernel_h",
+            "values, place = x[c, oh * stride_h + tap // kernel_w",
+            "values, place = x[c, oh * stride_h + tap // kernel_h",
         ),
         overlapping_windows_assign_for_add=(
             "target[m] += gradient[m] if where[m] == tap else 0",
@@ -248,7 +248,8 @@ MUTANTS = [
     ),
     *_in(
         "kernels/matmul.py",
-        block_of_the_wrong_columns=("a[:, start:stop].copy()", "a[:, : stop - start].copy()"),
+        product_of_other_rows=("np.dot(a[start:stop].T, b[start:stop]", "np.dot(a[start:stop].T, b[: stop - start]"),
+        last_product_left_out=("for index in range(1, blocks)", "for index in range(1, blocks - 1)"),
         row_sum_without_its_last=("for m in range(values.size)", "for m in range(values.size - 1)"),
     ),
     *_in(
@@ -256,6 +257,8 @@ MUTANTS = [
         relu_swallows_nan=("0 if source[m] <= 0 else source[m]", "source[m] if source[m] > 0 else 0"),
         relu_slope_1_at_zero=("0 if result[m] <= 0 else gradient[m]", "0 if result[m] < 0 else gradient[m]"),
         large_batch_laid_out_backwards=("row[n] = column[n]", "row[n] = column[-1 - n]"),
+        momentum_step_of_the_gradient=("if nesterov else v[m])", "if nesterov else gradient[m])"),
+        nesterov_without_its_gradient=("lr * (gradient[m] + momentum * v[m] if", "lr * (momentum * v[m] if"),
         batch_gathered_in_file_order=("row[n] = images[order[n], p]", "row[n] = images[n, p]"),
     ),
     *_in(
@@ -325,15 +328,14 @@ MUTANTS = [
     ),
     *_in(
         "optim/optimizers.py",
-        momentum_first_step_damped=(
-            'state["velocity"] = direction.copy()',
-            'state["velocity"] = (1 - self.momentum) * direction',
+        momentum_starts_at_the_gradient=(
+            'state["velocity"] = np.zeros(p.shape, p.dtype)',
+            'state["velocity"] = g.copy()',
         ),
-        momentum_keeps_the_gradient_itself=("= direction.copy()", "= direction"),
-        weight_decay_wrong_sign=("direction = g + self.weight_decay * p", "direction = g - self.weight_decay * p"),
-        nesterov_without_its_gradient=(
-            "direction + self.momentum * v if self.nesterov",
-            "self.momentum * v if self.nesterov",
+        momentum_forgets_transposed_parameters=("p[...] = flat.reshape(p.shape)", "pass"),
+        weight_decay_wrong_sign=(
+            "g = g + self.weight_decay * p\n        if not self.momentum:",
+            "g = g - self.weight_decay * p\n        if not self.momentum:",
         ),
         adam_mean_without_bias_correction=('state["mean"] / (1 - b1 ** state["step"])', 'state["mean"]'),
         adam_square_without_bias_correction=(
