@@ -425,9 +425,9 @@ print(inspect.getsource(tiles._sums))
 
 # %% [markdown]
 # `c0` to `c5` are six running sums of four vectors each (of two, where a core has 16 registers: `VECTORS`); they start at
-# the biases. The outer loop goes over channels and rows of the filters, the inner one over columns. Inside it: four
-# vectors of pixels are loaded, six weights are read, and 24 vector multiply-adds done. Only after the loops does the
-# caller, `_wide_tile`, store the results.
+# the biases. The loop goes over the places of the filters: channels, rows, columns. For each, four vectors of pixels are
+# loaded, six weights are read, and 24 vector multiply-adds done. Only after the loop does the caller, `_wide_tile`, store
+# the results.
 #
 # Inside `with kernels.use("python"):` the very same lines run as ordinary Python, and a vector is a small NumPy array.
 # So Python's own profiler can count them.

@@ -66,14 +66,13 @@ def _pack(w, b, groups):
 
 
 @helper
-def _sources(w, plane, row, dilation_h):
-    """Return, for each channel and kernel row, where it begins in x (planes and rows so far apart) and in packed."""
+def _sources(w, plane, down, right):
+    """Return where each tap lies in x (a window's planes, rows and columns so far apart) and in packed."""
     channels, kernel_h, kernel_w = w.shape[1:]
-    sources = np.empty((channels * kernel_h, 2), np.int64)
-    for c in range(channels):
-        for i in range(kernel_h):
-            sources[c * kernel_h + i, 0] = c * plane + i * dilation_h * row
-            sources[c * kernel_h + i, 1] = (c * kernel_h + i) * kernel_w * TILE
+    sources = np.empty((channels * kernel_h * kernel_w, 2), np.int64)
+    for tap in range(sources.shape[0]):
+        c, i, j = tap // (kernel_h * kernel_w), tap // kernel_w % kernel_h, tap % kernel_w
+        sources[tap, 0], sources[tap, 1] = c * plane + i * down + j * right, tap * TILE
     return sources
 
 
@@ -83,7 +82,7 @@ def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, 
 
     x: (C, H, W, N)   w: (F, C / groups, KH, KW)   b: (F,)   out: (F, OH, OW, N), overwritten; all C-contiguous
     """
-    filters, channels, _, kernel_w = w.shape
+    filters, channels = w.shape[:2]
     height, row = x.shape[1], x.shape[2] * x.shape[3]
     out_h, out_w, images = out.shape[1:]
     count, length, step = _runs(out_w, images, stride_w)
@@ -93,8 +92,7 @@ def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, 
     places = _places(groups, in_group, out_h * out_w * images)
 
     packed, biases = _pack(w, b, groups)
-    sources = _sources(w, height * row, row, dilation_h)
-    steps = (kernel_w, 0, dilation_w * images, TILE)
+    sources = _sources(w, height * row, dilation_h * row, dilation_w * images)
 
     x_flat, out_flat = x.reshape(-1), out.reshape(-1)
     for task in prange(groups * out_h):
@@ -102,7 +100,7 @@ def conv2d_forward(x, w, b, stride_h, stride_w, dilation_h, dilation_w, groups, 
         own = slice(group * tiles, (group + 1) * tiles)
         own_w, own_b, own_places = packed[own], biases[own], places[own]
         at, start = (group * channels * height + oh * stride_h) * row, oh * out_w * images
-        sum_runs(x_flat, at, sources, steps, own_w, own_b, out_flat, own_places, start, runs)
+        sum_runs(x_flat, at, sources, own_w, own_b, out_flat, own_places, start, runs)
 
 
 @kernel
@@ -117,15 +115,14 @@ def conv2d_relu_max_pool2d(
     x: (C, H, W, N), N fills a vector   w: (F, C / groups, KH, KW)   b: (F,)   pool: its window, 4 places, and step
     out: (F, OH, OW, N), overwritten; all C-contiguous
     """
-    filters, channels, _, kernel_w = w.shape
+    filters, channels = w.shape[:2]
     height, row, images = x.shape[1], x.shape[2] * x.shape[3], x.shape[3]
     out_h, out_w = out.shape[1:3]
     in_group = filters // groups
     tiles = (in_group + TILE - 1) // TILE
     places = _places(groups, in_group, out_h * out_w * images)
     packed, biases = _pack(w, b, groups)
-    sources = _sources(w, height * row, row, dilation_h)
-    steps = (kernel_w, 0, dilation_w * images, TILE)
+    sources = _sources(w, height * row, dilation_h * row, dilation_w * images)
     down, right = stride_h * row, stride_w * images
     # From the window's first place to the second and the third; the fourth is as far from the third as the second from it.
     near, far = 1 // pool_w * down + 1 % pool_w * right, 2 // pool_w * down + 2 % pool_w * right
@@ -138,9 +135,7 @@ def conv2d_relu_max_pool2d(
             at = (group * channels * height + oh * step_h * stride_h) * row + ow * step_w * stride_w * images + m
             target = (oh * out_w + ow) * images + m
             for tile in range(group * tiles, (group + 1) * tiles):
-                pooled_tile(
-                    x_flat, at, near, far, sources, steps, packed[tile], biases[tile], out_flat, places[tile], target
-                )
+                pooled_tile(x_flat, at, near, far, sources, packed[tile], biases[tile], out_flat, places[tile], target)
 
 
 @helper
@@ -193,6 +188,7 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
         own = slice(group * tiles, (group + 1) * tiles)
         own_w, own_places = packed[own], places[own]
         sources, counts = np.empty((rows, in_group * kernel_h, 2), np.int64), np.zeros(rows, np.int64)
+        own_sources = np.empty((in_group * taps, 2), np.int64)
         for ih in range(top, min(top + rows, height)):
             i0, i_step, found = _taps_of(ih + pad_h, out_h, kernel_h, stride_h, dilation_h)
             for f in range(in_group):
@@ -203,12 +199,14 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
                     counts[ih - top] += 1
         for iw in range(columns):
             j, j_step, found = _taps_of(iw + pad_w, out_w, kernel_w, stride_w, dilation_w)
-            at = (iw + pad_w - j * dilation_w) // stride_w * images
-            steps = (found, j * TILE, -(j_step * dilation_w // stride_w) * images, j_step * TILE)
+            at, back = (iw + pad_w - j * dilation_w) // stride_w * images, j_step * dilation_w // stride_w * images
             for ih in range(top, min(top + rows, height)):
-                start = (ih * columns + iw) * images
-                own_sources = sources[ih - top, : counts[ih - top]]
-                sum_runs(g_flat, at, own_sources, steps, own_w, zeros, grad_flat, own_places, start, (1, images, 0, 0))
+                reached = counts[ih - top] * found
+                for tap in range(reached):
+                    source, k = sources[ih - top, tap // found], tap % found
+                    own_sources[tap, 0], own_sources[tap, 1] = source[0] - k * back, source[1] + (j + k * j_step) * TILE
+                start, run = (ih * columns + iw) * images, (1, images, 0, 0)
+                sum_runs(g_flat, at, own_sources[:reached], own_w, zeros, grad_flat, own_places, start, run)
 
 
 TAPS = 5 if REGISTERS == 32 else 3

@@ -46,37 +46,31 @@ def _rows(places):
 
 
 @inlined
-def _sums(x, at, apart, sources, taps, w, b, rows):
+def _sums(x, at, apart, sources, w, b, rows):
     """Return VECTORS vectors for each of six filters: b[s] + sum over taps of w[tap, s] * x[at + the tap's place ...].
 
-    apart: how far from there in x each vector lies
-    sources: for each row of taps, where it begins in x and in w   taps: how many a row has, the first's place in w, and
-    the step from one to the next in x and in w   rows: with 2, 3 or 4, the sums of the other filters are left out
+    apart: how far from there in x each vector lies   sources: for each tap, where it lies in x and in w
+    rows: with 2, 3 or 4, the sums of the other filters are left out
     """
-    count, first, step, w_step = taps
     c0, c1, c2 = splats(b[0], VECTORS), splats(b[1], VECTORS), splats(b[2], VECTORS)
     c3, c4, c5 = splats(b[3], VECTORS), splats(b[4], VECTORS), splats(b[5], VECTORS)
-    for row in range(sources.shape[0]):
-        p, t = at + sources[row, 0], first + sources[row, 1]
-        for _ in range(count):
-            v = loads(x, p, apart)
-            c0, c1 = fmas(spread(w, t), v, c0), fmas(spread(w, t + 1), v, c1)
-            if rows > 2:
-                c2 = fmas(spread(w, t + 2), v, c2)
-            if rows > 3:
-                c3 = fmas(spread(w, t + 3), v, c3)
-            if rows > 4:
-                c4, c5 = fmas(spread(w, t + 4), v, c4), fmas(spread(w, t + 5), v, c5)
-            p += step
-            t += w_step
+    for tap in range(sources.shape[0]):
+        v, t = loads(x, at + sources[tap, 0], apart), sources[tap, 1]
+        c0, c1 = fmas(spread(w, t), v, c0), fmas(spread(w, t + 1), v, c1)
+        if rows > 2:
+            c2 = fmas(spread(w, t + 2), v, c2)
+        if rows > 3:
+            c3 = fmas(spread(w, t + 3), v, c3)
+        if rows > 4:
+            c4, c5 = fmas(spread(w, t + 4), v, c4), fmas(spread(w, t + 5), v, c5)
     return c0, c1, c2, c3, c4, c5
 
 
 @inlined
-def _wide_tile(x, at, sources, taps, w, b, out, places, m):
+def _wide_tile(x, at, sources, w, b, out, places, m):
     """Six filters by VECTORS neighbouring vectors: out[places[s] + m ...] = their sums."""
     apart, rows = multiples(lanes(x), VECTORS), _rows(places)
-    c0, c1, c2, c3, c4, c5 = _sums(x, at, apart, sources, taps, w, b, rows)
+    c0, c1, c2, c3, c4, c5 = _sums(x, at, apart, sources, w, b, rows)
     stores(out, places[0] + m, apart, c0)
     stores(out, places[1] + m, apart, c1)
     if rows > 2:
@@ -89,7 +83,7 @@ def _wide_tile(x, at, sources, taps, w, b, out, places, m):
 
 
 @inlined
-def pooled_tile(x, at, near, far, sources, taps, w, b, out, places, m):
+def pooled_tile(x, at, near, far, sources, w, b, out, places, m):
     """Six filters by one vector: out[places[s] + m ...] = the largest of 0 and of the sums at four places of x.
 
     near, far: the places are at, at + near, at + far, at + near + far; with 16 registers two are summed at a time
@@ -98,7 +92,7 @@ def pooled_tile(x, at, near, far, sources, taps, w, b, out, places, m):
     m0, m1, m2, m3, m4, m5 = zero, zero, zero, zero, zero, zero
     apart = (0, near, far, near + far)[:VECTORS]
     for place in range(0, 4, VECTORS):
-        c0, c1, c2, c3, c4, c5 = _sums(x, at + place // 2 * far, apart, sources, taps, w, b, rows)
+        c0, c1, c2, c3, c4, c5 = _sums(x, at + place // 2 * far, apart, sources, w, b, rows)
         m0, m1, m2 = largest(c0, m0), largest(c1, m1), largest(c2, m2)
         m3, m4, m5 = largest(c3, m3), largest(c4, m4), largest(c5, m5)
     store(out, places[0] + m, m0)
@@ -113,18 +107,13 @@ def pooled_tile(x, at, near, far, sources, taps, w, b, out, places, m):
 
 
 @helper
-def _narrow_tile(x, at, sources, taps, w, b, out, places, m):
+def _narrow_tile(x, at, sources, w, b, out, places, m):
     """Six filters by one vector: what is left of a run when a wide tile no longer fits."""
-    count, first, step, w_step = taps
     c0, c1, c2, c3, c4, c5 = splat(b[0]), splat(b[1]), splat(b[2]), splat(b[3]), splat(b[4]), splat(b[5])
-    for row in range(sources.shape[0]):
-        p, t = at + sources[row, 0], first + sources[row, 1]
-        for _ in range(count):
-            v = load(x, p)
-            c0, c1, c2 = fma(spread(w, t), v, c0), fma(spread(w, t + 1), v, c1), fma(spread(w, t + 2), v, c2)
-            c3, c4, c5 = fma(spread(w, t + 3), v, c3), fma(spread(w, t + 4), v, c4), fma(spread(w, t + 5), v, c5)
-            p += step
-            t += w_step
+    for tap in range(sources.shape[0]):
+        v, t = load(x, at + sources[tap, 0]), sources[tap, 1]
+        c0, c1, c2 = fma(spread(w, t), v, c0), fma(spread(w, t + 1), v, c1), fma(spread(w, t + 2), v, c2)
+        c3, c4, c5 = fma(spread(w, t + 3), v, c3), fma(spread(w, t + 4), v, c4), fma(spread(w, t + 5), v, c5)
     store(out, places[0] + m, c0)
     store(out, places[1] + m, c1)
     store(out, places[2] + m, c2)
@@ -134,18 +123,16 @@ def _narrow_tile(x, at, sources, taps, w, b, out, places, m):
 
 
 @helper
-def _short_tile(x, at, sources, taps, w, b, out, places, m, length):
+def _short_tile(x, at, sources, w, b, out, places, m, length):
     """The same sums for a run shorter than a vector: term by term, added to the results where they lie."""
-    count, first, step, w_step = taps
     for s in range(TILE):
         target = out[places[s] + m : places[s] + m + length]
         target[:] = b[s]
-        for row in range(sources.shape[0]):
-            for tap in range(count):
-                p, t = at + sources[row, 0] + tap * step, first + sources[row, 1] + tap * w_step
-                values = x[p : p + length]
-                for k in range(length):
-                    target[k] += w[t + s] * values[k]
+        for tap in range(sources.shape[0]):
+            p, t = at + sources[tap, 0], sources[tap, 1]
+            values = x[p : p + length]
+            for k in range(length):
+                target[k] += w[t + s] * values[k]
 
 
 COPIES_FROM = 5
@@ -153,47 +140,36 @@ COPIES_FROM = 5
 apart, and a cache holds only eight lines that are."""
 
 
-@inlined
-def _copy_terms(x, at, sources, taps, side_by_side):
-    """Lay the vectors of x that a wide tile reads one behind the other."""
-    count, _, step, _ = taps
-    own, wide = multiples(lanes(x), VECTORS), VECTORS * lanes(x)
-    for row in range(sources.shape[0]):
-        for tap in range(count):
-            place = (row * count + tap) * wide
-            stores(side_by_side, place, own, loads(x, at + sources[row, 0] + tap * step, own))
-
-
 @helper
-def sum_runs(x, at, sources, taps, w, b, out, places, start, runs):
+def sum_runs(x, at, sources, w, b, out, places, start, runs):
     """Compute some runs of every filter. A run's last vector may overlap the one before: it stores the same numbers again.
 
     Tiles of filters change fastest: what they read of x is then still in the cache.
 
     runs: how many, how long, and the step from one to the next in x and in out
     """
-    width, wide = lanes(out), VECTORS * lanes(out)
+    width, wide, own = lanes(out), VECTORS * lanes(out), multiples(lanes(out), VECTORS)
     count, length, x_step, out_step = runs
     whole = length - length % wide
     copies = w.shape[0] >= COPIES_FROM
-    terms = np.empty(sources.shape[0] * taps[0] * wide if copies else 0, x.dtype)
-    rows = np.empty(sources.shape if copies else (0, 2), np.int64)
-    for row in range(rows.shape[0]):
-        rows[row, 0], rows[row, 1] = row * taps[0] * wide, sources[row, 1]
+    copied = np.empty(sources.shape[0] * wide if copies else 0, x.dtype)
+    copied_sources = sources.copy() if copies else sources
+    for tap in range(sources.shape[0] if copies else 0):
+        copied_sources[tap, 0] = tap * wide
     for run in range(count):
         p, q = at + run * x_step, start + run * out_step
         for m in range(0, whole, wide):
+            read, first = x, p + m
             if copies:
-                _copy_terms(x, p + m, sources, taps, terms)
-                read, first, read_rows, read_taps = terms, 0, rows, (taps[0], taps[1], wide, taps[3])
-            else:
-                read, first, read_rows, read_taps = x, p + m, sources, taps
+                read, first = copied, 0
+                for tap in range(sources.shape[0]):
+                    stores(copied, tap * wide, own, loads(x, p + m + sources[tap, 0], own))
             for tile in range(w.shape[0]):
-                _wide_tile(read, first, read_rows, read_taps, w[tile], b[tile], out, places[tile], q + m)
+                _wide_tile(read, first, copied_sources, w[tile], b[tile], out, places[tile], q + m)
         for m in range(whole, length, width):
             for tile in range(w.shape[0]):
                 if length < width:
-                    _short_tile(x, p, sources, taps, w[tile], b[tile], out, places[tile], q, length)
+                    _short_tile(x, p, sources, w[tile], b[tile], out, places[tile], q, length)
                 else:
                     last = min(m, length - width)
-                    _narrow_tile(x, p + last, sources, taps, w[tile], b[tile], out, places[tile], q + last)
+                    _narrow_tile(x, p + last, sources, w[tile], b[tile], out, places[tile], q + last)

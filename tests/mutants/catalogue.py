@@ -203,7 +203,12 @@ MUTANTS = [
             "packed[tile, t * TILE + s] = weights[t]",
             "packed[tile, t * TILE + s] = weights[-1 - t]",
         ),
-        forward_row_dilation_dropped=("= c * plane + i * dilation_h * row", "= c * plane + i * row"),
+        forward_row_dilation_dropped=(
+            "height * row, dilation_h * row, dilation_w * images)\n\n    x_flat",
+            "height * row, row, dilation_w * images)\n\n    x_flat",
+        ),
+        forward_rows_and_columns_swapped=("i * down + j * right", "j * down + i * right"),
+        grad_input_columns_all_the_first=("source[0] - k * back", "source[0]"),
         grad_input_kernel_flipped=(
             "(f * taps + t) * TILE + s] = weights[t]",
             "(f * taps + t) * TILE + s] = weights[-1 - t]",
@@ -226,11 +231,11 @@ MUTANTS = [
         third_filter_of_a_tile=("fmas(spread(w, t + 2), v, c2)", "fmas(spread(w, t + 1), v, c2)"),
         fused_relu_lost=("m0, m1, m2, m3, m4, m5 = zero, zero", "m0, m1, m2, m3, m4, m5 = splat(b[0]), zero"),
         window_with_one_place_twice=("(0, near, far, near + far)", "(0, 0, far, near + far)"),
-        copied_terms_of_the_first_tap=("sources[row, 0] + tap * step, own", "sources[row, 0], own"),
-        weights_of_the_first_row_for_copies=(
-            "row * taps[0] * wide, sources[row, 1]",
-            "row * taps[0] * wide, sources[0, 1]",
+        copied_terms_of_the_first_tap=(
+            "loads(x, p + m + sources[tap, 0], own)",
+            "loads(x, p + m + sources[0, 0], own)",
         ),
+        copies_read_where_they_came_from=("read, first = copied, 0", "read, first = x, p + m"),
         runs_that_all_write_the_first=("start + run * out_step", "start"),
     ),
     *_in(
