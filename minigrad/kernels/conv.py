@@ -131,11 +131,13 @@ def conv2d_relu_max_pool2d(
     for task in prange(groups * out_h * vectors):
         group, oh, vector = task // (out_h * vectors), task // vectors % out_h, task % vectors
         m = min(vector * width, images - width)  # the last vector may overlap the one before: it stores the same again
+        room = np.empty(TILE * width, x.dtype)
         for ow in range(out_w):
             at = (group * channels * height + oh * step_h * stride_h) * row + ow * step_w * stride_w * images + m
             target = (oh * out_w + ow) * images + m
             for tile in range(group * tiles, (group + 1) * tiles):
-                pooled_tile(x_flat, at, near, far, sources, packed[tile], biases[tile], out_flat, places[tile], target)
+                own_w, own_b, own_places = packed[tile], biases[tile], places[tile]
+                pooled_tile(x_flat, at, near, far, sources, own_w, own_b, out_flat, own_places, target, room)
 
 
 @helper

@@ -83,27 +83,26 @@ def _wide_tile(x, at, sources, w, b, out, places, m):
 
 
 @inlined
-def pooled_tile(x, at, near, far, sources, w, b, out, places, m):
+def pooled_tile(x, at, near, far, sources, w, b, out, places, m, room):
     """Six filters by one vector: out[places[s] + m ...] = the largest of 0 and of the sums at four places of x.
 
     near, far: the places are at, at + near, at + far, at + near + far; with 16 registers two are summed at a time
+    room: six vectors, for the largest so far: registers are all taken
     """
-    zero, rows = splat(x.dtype.type(0)), _rows(places)
-    m0, m1, m2, m3, m4, m5 = zero, zero, zero, zero, zero, zero
+    zero, width, rows = splat(x.dtype.type(0)), lanes(x), _rows(places)
+    for s in range(TILE):
+        store(room, s * width, zero)
     apart = (0, near, far, near + far)[:VECTORS]
     for place in range(0, 4, VECTORS):
         c0, c1, c2, c3, c4, c5 = _sums(x, at + place // 2 * far, apart, sources, w, b, rows)
-        m0, m1, m2 = largest(c0, m0), largest(c1, m1), largest(c2, m2)
-        m3, m4, m5 = largest(c3, m3), largest(c4, m4), largest(c5, m5)
-    store(out, places[0] + m, m0)
-    store(out, places[1] + m, m1)
-    if rows > 2:
-        store(out, places[2] + m, m2)
-    if rows > 3:
-        store(out, places[3] + m, m3)
-    if rows > 4:
-        store(out, places[4] + m, m4)
-        store(out, places[5] + m, m5)
+        store(room, 0, largest(c0, load(room, 0)))
+        store(room, width, largest(c1, load(room, width)))
+        store(room, 2 * width, largest(c2, load(room, 2 * width)))
+        store(room, 3 * width, largest(c3, load(room, 3 * width)))
+        store(room, 4 * width, largest(c4, load(room, 4 * width)))
+        store(room, 5 * width, largest(c5, load(room, 5 * width)))
+    for s in range(rows):
+        store(out, places[s] + m, load(room, s * width))
 
 
 @helper

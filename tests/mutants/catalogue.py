@@ -229,7 +229,7 @@ MUTANTS = [
         "kernels/tiles.py",
         bias_missing_in_short_runs=("target[:] = b[s]", "target[:] = 0"),
         third_filter_of_a_tile=("fmas(spread(w, t + 2), v, c2)", "fmas(spread(w, t + 1), v, c2)"),
-        fused_relu_lost=("m0, m1, m2, m3, m4, m5 = zero, zero", "m0, m1, m2, m3, m4, m5 = splat(b[0]), zero"),
+        fused_relu_lost=("store(room, s * width, zero)", "store(room, s * width, splat(b[s]))"),
         window_with_one_place_twice=("(0, near, far, near + far)", "(0, 0, far, near + far)"),
         copied_terms_of_the_first_tap=(
             "loads(x, p + m + sources[tap, 0], own)",
