@@ -34,8 +34,8 @@ class Target(NamedTuple):
 
 TARGETS = {
     "train": Target("LeNet epoch, 60,000 images, batch 64", "PyTorch eager", 0.40),
-    "inference_64": Target("LeNet inference, 10,000 images, batch 64", "onnxruntime float32", 0.9),
-    "inference_1000": Target("LeNet inference, 10,000 images, batch 1,000", "onnxruntime float32", 0.9),
+    "inference_64": Target("LeNet inference, frozen, 10,000 images, batch 64", "onnxruntime float32", 0.9),
+    "inference_1000": Target("LeNet inference, frozen, 10,000 images, batch 1,000", "onnxruntime float32", 0.9),
     "mlp": Target("MLP 784-1200-1200-10, training, batch 100", "PyTorch eager", 1.05),
     "caffe_lenet": Target("Caffe LeNet-5 (20, 50, 500), training, batch 64", "PyTorch eager", 1.0),
     "conv": Target("conv2d forward and backward, 3×3, 32→64, 32×32, batch 64", "PyTorch eager", 1.2),
