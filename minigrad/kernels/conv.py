@@ -203,10 +203,12 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
             j, j_step, found = _taps_of(iw + pad_w, out_w, kernel_w, stride_w, dilation_w)
             at, back = (iw + pad_w - j * dilation_w) // stride_w * images, j_step * dilation_w // stride_w * images
             for ih in range(top, min(top + rows, height)):
-                reached = counts[ih - top] * found
-                for tap in range(reached):
-                    source, k = sources[ih - top, tap // found], tap % found
-                    own_sources[tap, 0], own_sources[tap, 1] = source[0] - k * back, source[1] + (j + k * j_step) * TILE
+                reached = 0
+                for row in range(counts[ih - top]):
+                    place, weight = sources[ih - top, row, 0], sources[ih - top, row, 1] + j * TILE
+                    for k in range(found):
+                        own_sources[reached, 0], own_sources[reached, 1] = place - k * back, weight + k * j_step * TILE
+                        reached += 1
                 start, run = (ih * columns + iw) * images, (1, images, 0, 0)
                 sum_runs(g_flat, at, own_sources[:reached], own_w, zeros, grad_flat, own_places, start, run)
 

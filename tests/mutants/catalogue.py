@@ -208,7 +208,7 @@ MUTANTS = [
             "height * row, row, dilation_w * images)\n\n    x_flat",
         ),
         forward_rows_and_columns_swapped=("i * down + j * right", "j * down + i * right"),
-        grad_input_columns_all_the_first=("source[0] - k * back", "source[0]"),
+        grad_input_columns_all_the_first=("place - k * back", "place"),
         grad_input_kernel_flipped=(
             "(f * taps + t) * TILE + s] = weights[t]",
             "(f * taps + t) * TILE + s] = weights[-1 - t]",
