@@ -288,9 +288,12 @@ def test_the_cache_notices_a_change_in_any_file_of_the_folder():
         assert set(_folder_stamp()) <= set(stamp)
 
 
-@pytest.mark.parametrize("count", range(1, 15))
+@pytest.mark.parametrize("count", [*range(1, 15), 24, 25, 31])
 def test_tiles_cover_any_number_of_filters_and_channels(count, rng):
-    """64 float64 fill whole tiles, 45 leave a rest. With one kernel place a convolution is a product of matrices."""
+    """64 float64 fill whole tiles, 45 leave a rest. With one kernel place a convolution is a product of matrices.
+
+    From the fifth tile on, at 25 filters, what all tiles read is copied first.
+    """
     for images in (64, 45):
         x, w, b = rng.normal(size=(2, 2, 4, images)), rng.normal(size=(count, 2, 1, 1)), rng.normal(size=count)
         expected = np.einsum("chwn,fc->fhwn", x, w[..., 0, 0]) + b[:, None, None, None]
