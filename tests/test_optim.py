@@ -60,8 +60,8 @@ def test_what_momentum_keeps_is_not_the_gradients_own_array():
 
 
 def test_a_step_moves_parameters_that_are_not_contiguous():
-    memory = np.zeros((3, 2))
-    p = nn.Parameter(memory.T)
+    p = nn.Parameter(np.zeros((2, 3)))
+    p.data = np.zeros((3, 2)).T
     p.grad = np.arange(6.0).reshape(2, 3)
     SGD([p], lr=0.5, momentum=0.9).step()
     np.testing.assert_array_equal(p.data, -0.5 * np.arange(6.0).reshape(2, 3))
