@@ -109,8 +109,8 @@ def conv2d_relu_max_pool2d(
 ):
     """max_pool2d(relu(conv2d(x, w, b))) for windows of four places, without gradient.
 
-    A task is one pooled row of a group, for one vector of images. The vectors of a tile are places of a window, so what is
-    pooled never leaves the registers.
+    A task is one pooled row of a group, for one vector of images. The vectors of a tile are places of a window, so only the
+    largest of each window is ever written to `out`.
 
     x: (C, H, W, N), N fills a vector   w: (F, C / groups, KH, KW)   b: (F,)   pool: its window, 4 places, and step
     out: (F, OH, OW, N), overwritten; all C-contiguous

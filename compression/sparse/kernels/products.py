@@ -11,9 +11,9 @@ import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
-from minigrad.kernels.vector import fma, lanes, load, splat
+from minigrad.kernels.vector import fmas, lanes, loads, multiples, splat, stores
 
-from .runs import add_run, aligned_copy, aligned_like, dot_run, needs_alignment, share, store4
+from .runs import add_run, aligned_copy, aligned_like, dot_run, needs_alignment, share
 
 ROWS = 32
 """Rows of a task, on average, unless there are few."""
@@ -152,26 +152,19 @@ def _block_strip(indices, data, width, depth, x, columns, m, out, to):
 
     indices: columns of the blocks   data: flat, BLOCK_ROWS * width numbers a block   depth: rows of x
     """
-    step = lanes(x)
+    four = multiples(lanes(x), 4)
     q0, q1, q2, q3 = to + m, to + columns + m, to + 2 * columns + m, to + 3 * columns + m
-    a0, a1, a2, a3 = load(out, q0), load(out, q0 + step), load(out, q0 + 2 * step), load(out, q0 + 3 * step)
-    b0, b1, b2, b3 = load(out, q1), load(out, q1 + step), load(out, q1 + 2 * step), load(out, q1 + 3 * step)
-    c0, c1, c2, c3 = load(out, q2), load(out, q2 + step), load(out, q2 + 2 * step), load(out, q2 + 3 * step)
-    d0, d1, d2, d3 = load(out, q3), load(out, q3 + step), load(out, q3 + 2 * step), load(out, q3 + 3 * step)
+    a, b, c, d = loads(out, q0, four), loads(out, q1, four), loads(out, q2, four), loads(out, q3, four)
     for k in range(indices.size):
         first = int(indices[k]) * width
         for j in range(min(width, depth - first)):
-            s, t = (first + j) * columns + m, k * BLOCK_ROWS * width + j
-            x0, x1, x2, x3 = load(x, s), load(x, s + step), load(x, s + 2 * step), load(x, s + 3 * step)
-            a, b, c, d = splat(data[t]), splat(data[t + width]), splat(data[t + 2 * width]), splat(data[t + 3 * width])
-            a0, a1, a2, a3 = fma(a, x0, a0), fma(a, x1, a1), fma(a, x2, a2), fma(a, x3, a3)
-            b0, b1, b2, b3 = fma(b, x0, b0), fma(b, x1, b1), fma(b, x2, b2), fma(b, x3, b3)
-            c0, c1, c2, c3 = fma(c, x0, c0), fma(c, x1, c1), fma(c, x2, c2), fma(c, x3, c3)
-            d0, d1, d2, d3 = fma(d, x0, d0), fma(d, x1, d1), fma(d, x2, d2), fma(d, x3, d3)
-    store4(out, q0, a0, a1, a2, a3)
-    store4(out, q1, b0, b1, b2, b3)
-    store4(out, q2, c0, c1, c2, c3)
-    store4(out, q3, d0, d1, d2, d3)
+            values, t = loads(x, (first + j) * columns + m, four), k * BLOCK_ROWS * width + j
+            a, b = fmas(splat(data[t]), values, a), fmas(splat(data[t + width]), values, b)
+            c, d = fmas(splat(data[t + 2 * width]), values, c), fmas(splat(data[t + 3 * width]), values, d)
+    stores(out, q0, four, a)
+    stores(out, q1, four, b)
+    stores(out, q2, four, c)
+    stores(out, q3, four, d)
 
 
 @helper

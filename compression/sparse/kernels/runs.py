@@ -8,17 +8,7 @@ four multiply-adds, and nothing is stored in between.
 import numpy as np
 
 from minigrad.kernels._kernel import helper, inlined
-from minigrad.kernels.vector import fma, lane_sum, lanes, load, splat, store
-
-
-@helper
-def store4(out, at, c0, c1, c2, c3):
-    """Store four vectors one after the other."""
-    width = lanes(out)
-    store(out, at, c0)
-    store(out, at + width, c1)
-    store(out, at + 2 * width, c2)
-    store(out, at + 3 * width, c3)
+from minigrad.kernels.vector import fma, fmas, lane_sum, lanes, load, loads, multiples, splat, store, stores
 
 
 @inlined
@@ -27,17 +17,13 @@ def add_run(x, at, places, step, values, out, to, length):
 
     x, out: flat, C-contiguous   places: (K,), integers   values: (K,)
     """
-    width = lanes(x)
+    width, four = lanes(x), multiples(lanes(x), 4)
     wide = length - length % (4 * width)
     for m in range(0, wide, 4 * width):
-        p, q = at + m, to + m
-        c0, c1 = load(out, q), load(out, q + width)
-        c2, c3 = load(out, q + 2 * width), load(out, q + 3 * width)
+        sums = loads(out, to + m, four)
         for k in range(values.size):
-            s, v = p + int(places[k]) * step, splat(values[k])
-            c0, c1 = fma(v, load(x, s), c0), fma(v, load(x, s + width), c1)
-            c2, c3 = fma(v, load(x, s + 2 * width), c2), fma(v, load(x, s + 3 * width), c3)
-        store4(out, q, c0, c1, c2, c3)
+            sums = fmas(splat(values[k]), loads(x, at + m + int(places[k]) * step, four), sums)
+        stores(out, to + m, four, sums)
     whole = length - length % width
     for m in range(wide, whole, width):
         c = load(out, to + m)
