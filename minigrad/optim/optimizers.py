@@ -105,10 +105,8 @@ class SGD(Optimizer):
             return
         if "velocity" not in state:
             state["velocity"] = np.zeros(p.shape, p.dtype)
-        flat, lr, momentum = p.reshape(-1), p.dtype.type(self.lr), p.dtype.type(self.momentum)
-        kernels.momentum_step(
-            flat, np.ascontiguousarray(g).reshape(-1), state["velocity"].reshape(-1), lr, momentum, self.nesterov
-        )
+        flat, lr, momentum = p.ravel(), p.dtype.type(self.lr), p.dtype.type(self.momentum)
+        kernels.momentum_step(flat, g.ravel(), state["velocity"].ravel(), lr, momentum, self.nesterov)
         if not p.flags.c_contiguous:  # `flat` is a copy then
             p[...] = flat.reshape(p.shape)
 
