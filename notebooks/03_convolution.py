@@ -566,9 +566,9 @@ for name, times in per_image.items():
 
 # %% [markdown]
 # A row of one image has 8 output columns. Where a vector holds 16 float32, that is too short for even one of them: the
-# kernel goes number by number (`_short_tile`). Part of the cost of a small batch is also the call itself, which takes
-# the same time for 1 image and for 128. That is the price of this layout. Training, with its batches of 64, never pays
-# it.
+# kernel goes number by number (`_narrow_tile`, with `alone`). Part of the cost of a small batch is also the call itself,
+# which takes the same time for 1 image and for 128. That is the price of this layout. Training, with its batches of 64,
+# never pays it.
 #
 # **In short.** Nothing was saved in multiplications. What was saved is everything else: Python's steps, copies, loads
 # and stores.

@@ -5,13 +5,11 @@ uint64. `ctpop` counts the ones of each lane: with AVX512-VPOPCNTDQ that is one 
 LLVM looks the counts of half-bytes up. The numbers are the same everywhere.
 """
 
-# Numba calls an intrinsic without its first parameter.
-# pyright: reportCallIssue=false
-
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+
+from minigrad.kernels._kernel import instruction
 
 
 def add_differing(total, x, y):
@@ -25,8 +23,8 @@ def add_differing(total, x, y):
     return total + np.array([int(word).bit_count() for word in x ^ y], np.uint64)
 
 
-@intrinsic
-def _add_differing(typing, total, x, y):
+@instruction(add_differing)
+def _add_differing(total, x, y):
     def generate(context, builder, signature, args):
         kind = args[0].type
         ones = cgutils.get_or_insert_function(
@@ -35,8 +33,3 @@ def _add_differing(typing, total, x, y):
         return builder.add(args[0], builder.call(ones, [builder.xor(args[1], args[2])]))
 
     return total(total, x, y), generate
-
-
-@overload(add_differing)
-def _add_differing_compiled(total, x, y):
-    return lambda total, x, y: _add_differing(total, x, y)

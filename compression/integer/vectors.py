@@ -4,15 +4,10 @@ As there, each function on vectors stands here twice: as Python for arrays, and 
 overflows wraps around.
 """
 
-# Numba calls an intrinsic without its first parameter.
-# pyright: reportCallIssue=false
-
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
-from minigrad.kernels._kernel import helper
+from minigrad.kernels._kernel import helper, instruction
 
 LINE = 64
 """Bytes of a cache line."""
@@ -46,16 +41,9 @@ def define(function, generate):
     first argument.
     """
 
-    @intrinsic
-    def compiled(typing, args):
-        def codegen(context, builder, signature, given):
-            return generate(builder, cgutils.unpack_tuple(builder, given[0]))
-
-        return args.types[0](args), codegen
-
-    @overload(function)
-    def call_compiled(*args):
-        return lambda *args: compiled(args)
+    @instruction(function)
+    def instructions(*kinds):
+        return kinds[0](*kinds), lambda context, builder, signature, args: generate(builder, args)
 
 
 def _multiply_add(builder, args):

@@ -12,14 +12,12 @@ kept as q + 128 here; the 128 * sum of w that this adds to a sum is taken off th
 As in `minigrad.kernels.vector`, each function stands here twice: as Python for arrays, and as LLVM instructions.
 """
 
-# Numba calls an intrinsic without its first parameter.
-# pyright: reportCallIssue=false
-
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+
+from minigrad.kernels._kernel import instruction
 
 from .vectors import define
 
@@ -169,8 +167,8 @@ def _low_bits(builder, args):
     return builder.and_(args[0], _wide(builder, builder.sub(builder.shl(one, bits), one), args[0].type))
 
 
-@intrinsic
-def _load_word(typing, octets, index):
+@instruction(load_word)
+def _load_word(octets, index):
     def generate(context, builder, signature, args):
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
         place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(32).as_pointer())
@@ -186,8 +184,3 @@ for function, instructions in {
     clamp: _clamp, larger: _larger, join: _join, low_bits: _low_bits,
 }.items():  # fmt: skip
     define(function, instructions)
-
-
-@overload(load_word)
-def _load_word_compiled(octets, index):
-    return lambda octets, index: _load_word(octets, index)

@@ -5,6 +5,7 @@ twin of it with Numba (`.compiled`); a call runs whichever of the two the innerm
 reader can put a breakpoint into the very lines that train the network, without restarting anything.
 """
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba import types
 from numba.core import event
-from numba.extending import register_jitable
+from numba.extending import lower_builtin, register_jitable, type_callable
 
 from minigrad.kernels import threads
 
@@ -26,12 +28,45 @@ _mode: ContextVar[str] = ContextVar("minigrad_kernel_mode", default="compiled")
 # infinity stay themselves: training must be able to see them.
 FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
 
-helper = register_jitable
+# A gufunc, which is what Numba makes of a prange, always divides as NumPy does; where the rest of a kernel would divide as
+# Python does, its helpers would be compiled twice. Nobody calls kernels from C.
+COMPILED_ONCE = {"error_model": "numpy", "no_cfunc_wrapper": True}
+
+helper = register_jitable(**COMPILED_ONCE)
 """Marks a function that kernels call. It stays a plain function: compiled kernels inline it, Python ones call it, so
 `use("python")` reaches it too."""
 
-inlined = register_jitable(forceinline=True)
+inlined = register_jitable(forceinline=True, **COMPILED_ONCE)
 """The same for the innermost helpers: LLVM would not inline them by itself, and to call one costs as much as its first sums."""
+
+
+def instruction(function: Callable[..., Any], constant: bool = False) -> Callable[..., Any]:
+    """Say what a call of `function` in a compiled kernel becomes, instead of a call: LLVM instructions, built in its place.
+
+    The decorated function takes the types of the arguments. It returns the signature, and what builds the instructions:
+    `generate(context, builder, signature, args)`. (An `overload` of Numba's would do, but is compiled by itself each time.)
+
+    constant: the last argument is one, and the type says its value (`literal_value`)
+    """
+
+    def register(define: Callable[..., Any]) -> Callable[..., Any]:
+        @type_callable(function)
+        def typed(context: Any) -> Callable[..., Any]:
+            def signature(*arguments: Any) -> Any:
+                if constant and not isinstance(arguments[-1], types.Literal):
+                    return None  # Numba asks again, with the value
+                return define(*arguments)[0]
+
+            signature.pysig = inspect.signature(function)  # pyright: ignore[reportFunctionMemberAccess]
+            return signature
+
+        @lower_builtin(function, types.VarArg(types.Any))
+        def built(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return define(*signature.args)[1](context, builder, signature, args)
+
+        return define
+
+    return register
 
 
 @cache
@@ -51,7 +86,7 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any]):
         self.python = function
-        self.compiled = numba.njit(parallel=True, cache=True, nogil=True, fastmath=FAST_MATH)(function)
+        self.compiled = numba.njit(parallel=True, cache=True, nogil=True, fastmath=FAST_MATH, **COMPILED_ONCE)(function)
         # Numba's cache watches the kernel's own file only, and kernels use helpers of others: watch whole folders.
         cache_file = self.compiled._cache._cache_file  # pyright: ignore[reportAttributeAccessIssue]
         cache_file._source_stamp = _folder_stamp(Path(function.__code__.co_filename).parent)

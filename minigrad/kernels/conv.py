@@ -70,9 +70,12 @@ def _sources(w, plane, down, right):
     """Return where each tap lies in x (a window's planes, rows and columns so far apart) and in packed."""
     channels, kernel_h, kernel_w = w.shape[1:]
     sources = np.empty((channels * kernel_h * kernel_w, 2), np.int64)
-    for tap in range(sources.shape[0]):
-        c, i, j = tap // (kernel_h * kernel_w), tap // kernel_w % kernel_h, tap % kernel_w
-        sources[tap, 0], sources[tap, 1] = c * plane + i * down + j * right, tap * TILE
+    tap = 0
+    for c in range(channels):
+        for i in range(kernel_h):
+            for j in range(kernel_w):
+                sources[tap, 0], sources[tap, 1] = c * plane + i * down + j * right, tap * TILE
+                tap += 1
     return sources
 
 
@@ -147,12 +150,12 @@ def _taps_of(place, size, kernel, stride, dilation):
     Tap k of the window at output place o lies at o * stride + k * dilation, and there are `size` output places.
     """
     first, step, found = 0, 1, 0
-    for k in range(kernel):
-        corner = place - k * dilation
-        if corner >= 0 and corner % stride == 0 and corner // stride < size:
-            first = k if found == 0 else first
-            step = k - first if found == 1 else step
-            found += 1
+    while first < kernel and (place - first * dilation > (size - 1) * stride or (place - first * dilation) % stride):
+        first += 1
+    while step * dilation % stride:
+        step += 1
+    while first + found * step < kernel and place >= (first + found * step) * dilation:
+        found += 1
     return first, step, found
 
 
@@ -174,8 +177,11 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
     places = _places(groups, channels, height * columns * images)
 
     # The six channels of a tile side by side: packed[tile, (f * KH * KW + tap) * 6 + s].
-    packed, zeros = np.empty((groups * tiles, in_group * taps * TILE), w.dtype), np.zeros((tiles, TILE), w.dtype)
+    packed = np.empty((groups * tiles, in_group * taps * TILE), w.dtype)
+    zeros = np.empty((groups * tiles, TILE), w.dtype)  # for np.zeros Numba would make a parallel loop
     for tile in range(groups * tiles):
+        for s in range(TILE):
+            zeros[tile, s] = 0
         for f in range(in_group):
             for s in range(TILE):
                 weights = w[tile // tiles * in_group + f, _filter(tile % tiles, s, channels)].reshape(-1)
@@ -189,10 +195,11 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
         group, top = task // blocks, task % blocks * rows
         own = slice(group * tiles, (group + 1) * tiles)
         own_w, own_places = packed[own], places[own]
-        sources, counts = np.empty((rows, in_group * kernel_h, 2), np.int64), np.zeros(rows, np.int64)
+        sources, counts = np.empty((rows, in_group * kernel_h, 2), np.int64), np.empty(rows, np.int64)
         own_sources = np.empty((in_group * taps, 2), np.int64)
         for ih in range(top, min(top + rows, height)):
             i0, i_step, found = _taps_of(ih + pad_h, out_h, kernel_h, stride_h, dilation_h)
+            counts[ih - top] = 0
             for f in range(in_group):
                 for i in range(i0, i0 + found * i_step, i_step):
                     oh = (ih + pad_h - i * dilation_h) // stride_h

@@ -62,10 +62,10 @@ def matmul_transposed(a, b, out):
         np.dot(a[start:stop].T, b[start:stop], products[index])
     for row in prange(out.shape[0]):
         target = out[row]
-        target[:] = products[0, row]
-        for index in range(1, blocks):
+        for index in range(blocks):
+            product = products[index, row]
             for p in range(target.size):
-                target[p] += products[index, row, p]
+                target[p] = product[p] if index == 0 else target[p] + product[p]
 
 
 @kernel

@@ -1,13 +1,37 @@
 """Max-pooling kernels over batch-innermost memory (see `conv.py`).
 
 The place of each maximum is kept as one byte, its index in the window counted row by row, so that the backward pass
-knows where to send the gradient. Comparing and remembering are selects, not branches: they vectorise over the images.
+knows where to send the gradient. Comparing and remembering are selects, not branches, for a vector of images at once.
 """
 
 import numpy as np
 from numba import prange
 
-from minigrad.kernels._kernel import kernel
+from minigrad.kernels._kernel import helper, inlined, kernel
+from minigrad.kernels.vector import fma, get, lanes, larger_at, load, load_bytes, put, splat, store, where_equal
+
+
+@helper
+def _places(kernel_h, kernel_w, row, images):
+    """Return where the places of a window lie, counted from its first, row by row."""
+    places = np.empty(kernel_h * kernel_w, np.int64)
+    for i in range(kernel_h):
+        for j in range(kernel_w):
+            places[i * kernel_w + j] = i * row + j * images
+    return places
+
+
+@inlined
+def _largest_of_window(x, at, places, rectify, alone):
+    """Return the largest value of each window, and its number in the window in x's dtype: two vectors.
+
+    places: of the window in x, counted from `at`   alone: every lane is the same image, not its neighbour
+    """
+    best = splat(x.dtype.type(0)) if rectify else get(x, at, alone)
+    where = splat(x.dtype.type(255 if rectify else 0))
+    for tap in range(0 if rectify else 1, places.size):
+        best, where = larger_at(best, where, get(x, at + places[tap], alone), splat(x.dtype.type(tap)))
+    return best, where
 
 
 @kernel
@@ -17,54 +41,53 @@ def max_pool2d_forward(x, kernel_h, kernel_w, stride_h, stride_w, rectify, out, 
     With `rectify` the result is max(largest, 0): ReLU costs nothing here, since the search starts at 0 instead of at the
     first value. An index of 255 then says that no value was above 0, and that the gradient stops.
 
-    The index is counted in x's dtype until the window is done: selects vectorise when all they touch is of one size.
-
-    x: (C, H, W, N)   out: (C, OH, OW, N), overwritten   index: uint8 (C, OH, OW, N), overwritten
+    x: (C, H, W, N)   out: (C, OH, OW, N), overwritten   index: uint8 (C, OH, OW, N), overwritten; all C-contiguous
     """
-    out_h, out_w, images = out.shape[1:]
+    height, row, images = x.shape[1], x.shape[2] * x.shape[3], x.shape[3]
+    out_h, out_w = out.shape[1:3]
+    places = _places(kernel_h, kernel_w, row, images)
+    x_flat, out_flat, index_flat = x.reshape(-1), out.reshape(-1), index.reshape(-1)
+    step = lanes(x) if images >= lanes(x) else 1
     for task in prange(x.shape[0] * out_h):
         c, oh = task // out_h, task % out_h
-        where = np.empty(images, x.dtype)
         for ow in range(out_w):
-            best, places = out[c, oh, ow], index[c, oh, ow]
-            if rectify:
-                best[:] = 0
-                where[:] = 255
-            else:
-                best[:] = x[c, oh * stride_h, ow * stride_w]
-                where[:] = 0
-            for tap in range(0 if rectify else 1, kernel_h * kernel_w):
-                values, place = x[c, oh * stride_h + tap // kernel_w, ow * stride_w + tap % kernel_w], x.dtype.type(tap)
-                for m in range(images):
-                    value = values[m]
-                    better = (value > best[m]) | (value != value)
-                    best[m] = value if better else best[m]
-                    where[m] = place if better else where[m]
-            for m in range(images):
-                places[m] = np.uint8(where[m])
+            at, target = (c * height + oh * stride_h) * row + ow * stride_w * images, (task * out_w + ow) * images
+            for m in range(0, images, step):
+                last = min(m, images - step)  # a last vector may overlap the one before: it stores the same again
+                best, where = _largest_of_window(x_flat, at + last, places, rectify, step == 1)
+                put(out_flat, target + last, best, step == 1)
+                put(index_flat, target + last, where, step == 1)
 
 
 @kernel
 def max_pool2d_grad(g, index, kernel_h, kernel_w, stride_h, stride_w, grad_x):
     """Send each output's gradient to the input that was its maximum. A channel is one task: windows may overlap.
 
-    g: (C, OH, OW, N)   index: uint8 (C, OH, OW, N)   grad_x: (C, H, W, N), overwritten
+    g: (C, OH, OW, N)   index: uint8 (C, OH, OW, N)   grad_x: (C, H, W, N), overwritten; all C-contiguous
     """
     out_h, out_w, images = g.shape[1:]
+    height, row = grad_x.shape[1], grad_x.shape[2] * images
+    places = _places(kernel_h, kernel_w, row, images)
     # Windows that neither overlap nor leave gaps meet every place once: it need not be cleared and added to.
     once = kernel_h == stride_h and kernel_w == stride_w
-    once = once and out_h * stride_h == grad_x.shape[1] and out_w * stride_w == grad_x.shape[2]
+    once = once and out_h * stride_h == height and out_w * stride_w == grad_x.shape[2]
+    g_flat, index_flat, grad, width = g.reshape(-1), index.reshape(-1), grad_x.reshape(-1), lanes(g)
+    whole, one = images - images % width, splat(g.dtype.type(1))
     for c in prange(g.shape[0]):
-        if not once:
-            grad_x[c] = 0
-        for oh in range(out_h):
-            for ow in range(out_w):
-                gradient, where = g[c, oh, ow], index[c, oh, ow]
-                for tap in range(kernel_h * kernel_w):
-                    target = grad_x[c, oh * stride_h + tap // kernel_w, ow * stride_w + tap % kernel_w]
-                    if once:
-                        for m in range(images):
-                            target[m] = gradient[m] if where[m] == tap else 0
-                    else:
-                        for m in range(images):
-                            target[m] += gradient[m] if where[m] == tap else 0
+        for m in range(0 if once else height * row):
+            grad[c * height * row + m] = 0
+        for window in range(out_h * out_w):
+            source, at = (c * out_h * out_w + window) * images, c * height * row
+            at += window // out_w * stride_h * row + window % out_w * stride_w * images
+            for m in range(0, whole, width):
+                gradient, where = load(g_flat, source + m), load_bytes(index_flat, source + m, g)
+                for tap in range(places.size):
+                    own, target = where_equal(where, splat(g.dtype.type(tap)), gradient), at + places[tap] + m
+                    if not once:
+                        own = fma(one, own, load(grad, target))
+                    store(grad, target, own)
+            for m in range(whole, images):
+                for tap in range(places.size):
+                    own = g_flat[source + m] if index_flat[source + m] == tap else 0
+                    target = at + places[tap] + m
+                    grad[target] = own if once else grad[target] + own

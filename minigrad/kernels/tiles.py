@@ -17,11 +17,13 @@ from minigrad.kernels.vector import (
     REGISTERS,
     fma,
     fmas,
+    get,
     lanes,
     largest,
     load,
     loads,
     multiples,
+    put,
     splat,
     splats,
     spread,
@@ -106,32 +108,23 @@ def pooled_tile(x, at, near, far, sources, w, b, out, places, m, room):
 
 
 @helper
-def _narrow_tile(x, at, sources, w, b, out, places, m):
-    """Six filters by one vector: what is left of a run when a wide tile no longer fits."""
+def _narrow_tile(x, at, sources, w, b, out, places, m, alone):
+    """Six filters by one vector: what is left of a run when a wide tile no longer fits.
+
+    alone: by one number, in a run that does not fill a vector
+    """
     c0, c1, c2, c3, c4, c5 = splat(b[0]), splat(b[1]), splat(b[2]), splat(b[3]), splat(b[4]), splat(b[5])
     for tap in range(sources.shape[0]):
-        v, t = load(x, at + sources[tap, 0]), sources[tap, 1]
+        p, t = at + sources[tap, 0], sources[tap, 1]
+        v = get(x, p, alone)
         c0, c1, c2 = fma(spread(w, t), v, c0), fma(spread(w, t + 1), v, c1), fma(spread(w, t + 2), v, c2)
         c3, c4, c5 = fma(spread(w, t + 3), v, c3), fma(spread(w, t + 4), v, c4), fma(spread(w, t + 5), v, c5)
-    store(out, places[0] + m, c0)
-    store(out, places[1] + m, c1)
-    store(out, places[2] + m, c2)
-    store(out, places[3] + m, c3)
-    store(out, places[4] + m, c4)
-    store(out, places[5] + m, c5)
-
-
-@helper
-def _short_tile(x, at, sources, w, b, out, places, m, length):
-    """The same sums for a run shorter than a vector: term by term, added to the results where they lie."""
-    for s in range(TILE):
-        target = out[places[s] + m : places[s] + m + length]
-        target[:] = b[s]
-        for tap in range(sources.shape[0]):
-            p, t = at + sources[tap, 0], sources[tap, 1]
-            values = x[p : p + length]
-            for k in range(length):
-                target[k] += w[t + s] * values[k]
+    put(out, places[0] + m, c0, alone)
+    put(out, places[1] + m, c1, alone)
+    put(out, places[2] + m, c2, alone)
+    put(out, places[3] + m, c3, alone)
+    put(out, places[4] + m, c4, alone)
+    put(out, places[5] + m, c5, alone)
 
 
 COPIES_FROM = 5
@@ -165,10 +158,8 @@ def sum_runs(x, at, sources, w, b, out, places, start, runs):
                     stores(copied, tap * wide, own, loads(x, p + m + sources[tap, 0], own))
             for tile in range(w.shape[0]):
                 _wide_tile(read, first, copied_sources, w[tile], b[tile], out, places[tile], q + m)
-        for m in range(whole, length, width):
+        step = width if length >= width else 1
+        for m in range(whole, length, step):
+            last = min(m, length - step)
             for tile in range(w.shape[0]):
-                if length < width:
-                    _short_tile(x, p, sources, w[tile], b[tile], out, places[tile], q, length)
-                else:
-                    last = min(m, length - width)
-                    _narrow_tile(x, p + last, sources, w[tile], b[tile], out, places[tile], q + last)
+                _narrow_tile(x, p + last, sources, w[tile], b[tile], out, places[tile], q + last, step == 1)

@@ -16,14 +16,13 @@ compiled, nothing checks the index.
 compiled: how many a kernel takes may depend on REGISTERS.
 """
 
-# Numba calls an intrinsic without its first parameter.
-# pyright: reportCallIssue=false
-
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, register_model
+
+from minigrad.kernels._kernel import inlined, instruction
 
 REGISTER_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
 
@@ -41,9 +40,19 @@ def load(x, index):
     return x[index : index + lanes(x)].copy()
 
 
+def load_bytes(x, index, like):
+    """Return as many numbers of x, which are bytes, as a vector of like's dtype."""
+    return x[index : index + lanes(like)].astype(like.dtype)
+
+
 def store(x, index, vector):
-    """x[index : index + lanes] = vector"""
-    x[index : index + lanes(x)] = vector
+    """x[index : index + lanes] = vector; as bytes, if that is what x holds"""
+    x[index : index + vector.size] = vector
+
+
+def store_first(x, index, vector):
+    """x[index] = the first lane of vector, likewise"""
+    x[index] = vector[0]
 
 
 def splat(value):
@@ -64,6 +73,17 @@ def fma(a, b, c):
 def larger(a, b):
     """Return the larger of a and b, lane by lane; NaN in a or b stays."""
     return np.where((a > b) | (a != a), a, b)
+
+
+def larger_at(best, where, value, place):
+    """Return the larger of best and value, lane by lane, and `place` where that is value, else `where`; NaN in value wins."""
+    better = (value > best) | (value != value)
+    return np.where(better, value, best), np.where(better, place, where)
+
+
+def where_equal(a, b, vector):
+    """Return `vector`, but 0 in the lanes in which a and b differ."""
+    return np.where(a == b, vector, vector.dtype.type(0))
 
 
 def lane_sum(vector):
@@ -109,6 +129,21 @@ def largest(vectors, least):
     return least
 
 
+@inlined
+def get(x, index, alone):
+    """Load a vector, or with `alone` one number into every lane."""
+    return spread(x, index) if alone else load(x, index)
+
+
+@inlined
+def put(x, index, vector, alone):
+    """Store a vector, or with `alone` only its first lane."""
+    if alone:
+        store_first(x, index, vector)
+    else:
+        store(x, index, vector)
+
+
 class VectorType(types.Type):
     """Numba's name for a vector: its dtype and its number of lanes."""
 
@@ -140,6 +175,8 @@ def _build_load(context, builder, array_type, array, index):
 
 
 def _build_store(context, builder, array_type, array, index, vector):
+    if array_type.dtype == types.uint8:
+        vector = builder.fptoui(vector, ir.VectorType(ir.IntType(8), vector.type.count))
     pointer = _vector_pointer(context, builder, array_type, array, index, vector.type)
     builder.store(vector, pointer).align = array_type.dtype.bitwidth // 8
 
@@ -157,9 +194,13 @@ def _build_fma(builder, a, b, c):
     return _call_llvm(builder, name, a.type, [a, b, c])
 
 
+def _build_is_larger(builder, a, b):
+    """Return for each lane whether a is larger than b, or not a number."""
+    return builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a))
+
+
 def _build_larger(builder, a, b):
-    greater, not_a_number = builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a)
-    return builder.select(builder.or_(greater, not_a_number), a, b)
+    return builder.select(_build_is_larger(builder, a, b), a, b)
 
 
 def _call_llvm(builder, name, result, arguments, **flags):
@@ -168,16 +209,35 @@ def _call_llvm(builder, name, result, arguments, **flags):
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments, **flags)
 
 
-@intrinsic
-def _load(typing, x, index):
+@instruction(lanes)
+def _lanes(x):
+    count = VectorType(getattr(x, "dtype", x)).lanes
+    return types.intp(x), lambda context, *_: context.get_constant(types.intp, count)
+
+
+@instruction(load)
+def _load(x, index):
     def generate(context, builder, signature, args):
         return _build_load(context, builder, x, *args)
 
     return VectorType(x.dtype)(x, types.intp), generate
 
 
-@intrinsic
-def _store(typing, x, index, vector):
+@instruction(load_bytes)
+def _load_bytes(x, index, like):
+    def generate(context, builder, signature, args):
+        kind = context.get_data_type(signature.return_type)
+        octets = builder.load(
+            _vector_pointer(context, builder, x, args[0], args[1], ir.VectorType(ir.IntType(8), kind.count))
+        )
+        octets.align = 1
+        return builder.uitofp(octets, kind)
+
+    return VectorType(like.dtype)(x, types.intp, like), generate
+
+
+@instruction(store)
+def _store(x, index, vector):
     def generate(context, builder, signature, args):
         _build_store(context, builder, x, *args)
         return context.get_dummy_value()
@@ -185,16 +245,26 @@ def _store(typing, x, index, vector):
     return types.void(x, types.intp, vector), generate
 
 
-@intrinsic
-def _splat(typing, value):
+@instruction(store_first)
+def _store_first(x, index, vector):
+    def generate(context, builder, signature, args):
+        first = ir.Constant(ir.VectorType(ir.IntType(32), 1), [0])
+        _build_store(context, builder, x, args[0], args[1], builder.shuffle_vector(args[2], args[2], first))
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, vector), generate
+
+
+@instruction(splat)
+def _splat(value):
     def generate(context, builder, signature, args):
         return _build_splat(context, builder, value, args[0])
 
     return VectorType(value)(value), generate
 
 
-@intrinsic
-def _spread(typing, x, index):
+@instruction(spread)
+def _spread(x, index):
     def generate(context, builder, signature, args):
         data = context.make_array(x)(context, builder, args[0]).data
         return _build_splat(context, builder, x.dtype, builder.load(builder.gep(data, [args[1]])))
@@ -202,24 +272,43 @@ def _spread(typing, x, index):
     return VectorType(x.dtype)(x, types.intp), generate
 
 
-@intrinsic
-def _fma(typing, a, b, c):
+@instruction(fma)
+def _fma(a, b, c):
     def generate(context, builder, signature, args):
         return _build_fma(builder, *args)
 
     return a(a, b, c), generate
 
 
-@intrinsic
-def _larger(typing, a, b):
+@instruction(larger)
+def _larger(a, b):
     def generate(context, builder, signature, args):
         return _build_larger(builder, *args)
 
     return a(a, b), generate
 
 
-@intrinsic
-def _lane_sum(typing, vector):
+@instruction(larger_at)
+def _larger_at(best, where, value, place):
+    def generate(context, builder, signature, args):
+        better = _build_is_larger(builder, args[2], args[0])
+        chosen = [builder.select(better, new, old) for new, old in ((args[2], args[0]), (args[3], args[1]))]
+        return context.make_tuple(builder, signature.return_type, chosen)
+
+    return types.UniTuple(best, 2)(best, where, value, place), generate
+
+
+@instruction(where_equal)
+def _where_equal(a, b, vector):
+    def generate(context, builder, signature, args):
+        zero = ir.Constant(args[2].type, None)
+        return builder.select(builder.fcmp_ordered("==", *args[:2]), args[2], zero)
+
+    return vector(a, b, vector), generate
+
+
+@instruction(lane_sum)
+def _lane_sum(vector):
     def generate(context, builder, signature, args):
         kind = args[0].type
         name = f"llvm.vector.reduce.fadd.v{kind.count}f{vector.dtype.bitwidth}"
@@ -234,8 +323,8 @@ def _items(builder, values):
     return [builder.extract_value(values, k) for k in range(values.type.count)]
 
 
-@intrinsic(prefer_literal=True)
-def _multiples(typing, step, count):
+@instruction(multiples, constant=True)
+def _multiples(step, count):
     def generate(context, builder, signature, args):
         places = [builder.mul(args[0], ir.Constant(args[0].type, k)) for k in range(count.literal_value)]
         return context.make_tuple(builder, signature.return_type, places)
@@ -243,8 +332,8 @@ def _multiples(typing, step, count):
     return types.UniTuple(types.intp, count.literal_value)(types.intp, count), generate
 
 
-@intrinsic(prefer_literal=True)
-def _as_tuple(typing, places, count):
+@instruction(as_tuple, constant=True)
+def _as_tuple(places, count):
     def generate(context, builder, signature, args):
         data = context.make_array(places)(context, builder, args[0]).data
         items = [builder.load(builder.gep(data, [ir.Constant(ir.IntType(64), k)])) for k in range(count.literal_value)]
@@ -253,8 +342,8 @@ def _as_tuple(typing, places, count):
     return types.UniTuple(types.intp, count.literal_value)(places, count), generate
 
 
-@intrinsic
-def _loads(typing, x, at, apart):
+@instruction(loads)
+def _loads(x, at, apart):
     def generate(context, builder, signature, args):
         places = [builder.add(args[1], place) for place in _items(builder, args[2])]
         vectors = [_build_load(context, builder, x, args[0], place) for place in places]
@@ -263,8 +352,8 @@ def _loads(typing, x, at, apart):
     return types.UniTuple(VectorType(x.dtype), apart.count)(x, types.intp, apart), generate
 
 
-@intrinsic
-def _stores(typing, x, at, apart, vectors):
+@instruction(stores)
+def _stores(x, at, apart, vectors):
     def generate(context, builder, signature, args):
         for place, vector in zip(_items(builder, args[2]), _items(builder, args[3]), strict=True):
             _build_store(context, builder, x, args[0], builder.add(args[1], place), vector)
@@ -273,8 +362,8 @@ def _stores(typing, x, at, apart, vectors):
     return types.void(x, types.intp, apart, vectors), generate
 
 
-@intrinsic(prefer_literal=True)
-def _splats(typing, value, count):
+@instruction(splats, constant=True)
+def _splats(value, count):
     def generate(context, builder, signature, args):
         vectors = [_build_splat(context, builder, value, args[0])] * count.literal_value
         return context.make_tuple(builder, signature.return_type, vectors)
@@ -282,8 +371,8 @@ def _splats(typing, value, count):
     return types.UniTuple(VectorType(value), count.literal_value)(value, count), generate
 
 
-@intrinsic
-def _fmas(typing, a, b, c):
+@instruction(fmas)
+def _fmas(a, b, c):
     def generate(context, builder, signature, args):
         pairs = zip(_items(builder, args[1]), _items(builder, args[2]), strict=True)
         return context.make_tuple(
@@ -293,8 +382,8 @@ def _fmas(typing, a, b, c):
     return c(a, b, c), generate
 
 
-@intrinsic
-def _largest(typing, vectors, least):
+@instruction(largest)
+def _largest(vectors, least):
     def generate(context, builder, signature, args):
         largest = args[1]
         for vector in _items(builder, args[0]):
@@ -302,79 +391,3 @@ def _largest(typing, vectors, least):
         return largest
 
     return least(vectors, least), generate
-
-
-@overload(lanes)
-def _lanes_compiled(x):
-    count = REGISTER_BYTES * 8 // getattr(x, "dtype", x).bitwidth
-    return lambda x: count
-
-
-@overload(load)
-def _load_compiled(x, index):
-    return lambda x, index: _load(x, index)
-
-
-@overload(store)
-def _store_compiled(x, index, vector):
-    return lambda x, index, vector: _store(x, index, vector)
-
-
-@overload(splat)
-def _splat_compiled(value):
-    return lambda value: _splat(value)
-
-
-@overload(spread)
-def _spread_compiled(x, index):
-    return lambda x, index: _spread(x, index)
-
-
-@overload(fma)
-def _fma_compiled(a, b, c):
-    return lambda a, b, c: _fma(a, b, c)
-
-
-@overload(larger)
-def _larger_compiled(a, b):
-    return lambda a, b: _larger(a, b)
-
-
-@overload(lane_sum)
-def _lane_sum_compiled(vector):
-    return lambda vector: _lane_sum(vector)
-
-
-@overload(multiples, prefer_literal=True)
-def _multiples_compiled(step, count):
-    return lambda step, count: _multiples(step, count)
-
-
-@overload(as_tuple, prefer_literal=True)
-def _as_tuple_compiled(places, count):
-    return lambda places, count: _as_tuple(places, count)
-
-
-@overload(loads)
-def _loads_compiled(x, at, apart):
-    return lambda x, at, apart: _loads(x, at, apart)
-
-
-@overload(stores)
-def _stores_compiled(x, at, apart, vectors):
-    return lambda x, at, apart, vectors: _stores(x, at, apart, vectors)
-
-
-@overload(splats, prefer_literal=True)
-def _splats_compiled(value, count):
-    return lambda value, count: _splats(value, count)
-
-
-@overload(fmas)
-def _fmas_compiled(a, b, c):
-    return lambda a, b, c: _fmas(a, b, c)
-
-
-@overload(largest)
-def _largest_compiled(vectors, least):
-    return lambda vectors, least: _largest(vectors, least)

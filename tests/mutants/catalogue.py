@@ -213,8 +213,10 @@ MUTANTS = [
             "(f * taps + t) * TILE + s] = weights[t]",
             "(f * taps + t) * TILE + s] = weights[-1 - t]",
         ),
-        grad_input_stride_dropped=("corner % stride == 0", "corner >= 0"),
-        grad_input_dilation_dropped=("corner = place - k * dilation", "corner = place - k"),
+        grad_input_stride_dropped=(" or (place - first * dilation) % stride", ""),
+        grad_input_last_place_left_out=("> (size - 1) * stride", ">= (size - 1) * stride"),
+        grad_input_dilation_dropped=("place >= (first + found * step) * dilation", "place >= first + found * step"),
+        grad_input_steps_without_dilation=("while step * dilation % stride", "while step % stride"),
         grad_input_padding_dropped=("_taps_of(iw + pad_w, out_w", "_taps_of(iw, out_w"),
         grad_input_next_group=("((group * in_group + f) * out_h", "(((group + 1) % groups * in_group + f) * out_h"),
         grad_weight_dilation_dropped=("+ i * dilation_h) * row + j * dilation_w * images", "+ i) * row + j * images"),
@@ -227,7 +229,11 @@ MUTANTS = [
     ),
     *_in(
         "kernels/tiles.py",
-        bias_missing_in_short_runs=("target[:] = b[s]", "target[:] = 0"),
+        short_runs_all_the_first=("p + last, sources", "p + last * (step > 1), sources"),
+        last_filter_of_short_runs=(
+            "put(out, places[5] + m, c5, alone)",
+            "put(out, places[5] + m, c4 if alone else c5, alone)",
+        ),
         third_filter_of_a_tile=("fmas(spread(w, t + 2), v, c2)", "fmas(spread(w, t + 1), v, c2)"),
         fused_relu_lost=("store(room, s * width, zero)", "store(room, s * width, splat(b[s]))"),
         window_with_one_place_twice=("(0, near, far, near + far)", "(0, 0, far, near + far)"),
@@ -240,21 +246,21 @@ MUTANTS = [
     ),
     *_in(
         "kernels/pool.py",
-        tie_goes_to_the_last=("value > best[m]", "value >= best[m]"),
-        max_swallows_nan=(" | (value != value)", ""),
-        window_rows_and_columns_mixed=(
-            "values, place = x[c, oh * stride_h + tap // kernel_w",
-            "values, place = x[c, oh * stride_h + tap // kernel_h",
-        ),
-        overlapping_windows_assign_for_add=(
-            "target[m] += gradient[m] if where[m] == tap else 0",
-            "target[m] = gradient[m] if where[m] == tap else target[m]",
-        ),
+        window_rows_and_columns_mixed=("i * row + j * images", "i * images + j * row"),
+        window_place_off_by_one=("splat(x.dtype.type(tap)))", "splat(x.dtype.type(tap - 1)))"),
+        place_of_nothing_positive=("255 if rectify else 0", "0"),
+        overlapping_windows_assign_for_add=("if not once:", "if whole < 0:"),
+        overlapping_windows_assign_for_add_at_the_end=("own if once else grad[target] + own", "own"),
+    ),
+    *_in(
+        "kernels/vector.py",
+        tie_goes_to_the_last=('fcmp_ordered(">", a, b)', 'fcmp_ordered(">=", a, b)'),
+        max_swallows_nan=('fcmp_unordered("uno", a, a)', 'fcmp_ordered(">", a, a)'),
     ),
     *_in(
         "kernels/matmul.py",
         product_of_other_rows=("np.dot(a[start:stop].T, b[start:stop]", "np.dot(a[start:stop].T, b[: stop - start]"),
-        last_product_left_out=("for index in range(1, blocks)", "for index in range(1, blocks - 1)"),
+        last_product_left_out=("for index in range(blocks)", "for index in range(max(1, blocks - 1))"),
         row_sum_without_its_last=("for m in range(values.size)", "for m in range(values.size - 1)"),
     ),
     *_in(
