@@ -268,16 +268,23 @@ def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups,
     # A task has at most 150 taps, and one tile of them if that is what it takes to have 16 tasks.
     shares = max((taps + 149) // 150, min(tiles, 16 // max(1, groups * quads)))
 
-    places = np.empty((tiles, TAPS), np.int64)  # where each tap begins in x
-    for tap in range(tiles * TAPS):
-        t = min(tap, taps - 1)
-        c, i, j = t // (kernel_h * kernel_w), t // kernel_w % kernel_h, t % kernel_w
-        places[tap // TAPS, tap % TAPS] = (c * height + i * dilation_h) * row + j * dilation_w * images
-    starts = np.empty((out_h * runs, 2), np.int64)  # where each run begins in x and in g
+    places, tap = (
+        np.empty(tiles * TAPS, np.int64),
+        0,
+    )  # where each tap begins in x; beyond the last comes that one again
+    for c in range(channels):
+        for i in range(kernel_h):
+            for j in range(kernel_w):
+                places[tap] = (c * height + i * dilation_h) * row + j * dilation_w * images
+                tap += 1
+    while tap < places.size:
+        places[tap] = places[tap - 1]
+        tap += 1
+    starts, start = np.empty((out_h * runs, 2), np.int64), 0  # where each run begins in x and in g
     for oh in range(out_h):
         for run in range(runs):
-            starts[oh * runs + run, 0] = oh * stride_h * row + run * step
-            starts[oh * runs + run, 1] = oh * out_w * images + run * length
+            starts[start, 0], starts[start, 1] = oh * stride_h * row + run * step, start * length
+            start += 1
 
     g_flat, grad, width = g.reshape(-1), grad_w.reshape((filters, taps)), lanes(grad_w)
     whole, size = length - length % width, 4 * TAPS * width
@@ -294,13 +301,13 @@ def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups,
         for run in range(0, out_h * runs, together):
             for tile in range(first, last):
                 some = starts[run : run + together]
-                _add_products(x_flat, g_flat, places[tile], f_places, some, whole, sums, (tile - first) * size)
+                _add_products(x_flat, g_flat, places[tile * TAPS :], f_places, some, whole, sums, (tile - first) * size)
         for k in range(f_stop - f):
             for t in range(first * TAPS, min(last * TAPS, taps)):
                 total = lane_sum(load(sums, (t // TAPS - first) * size + (k * TAPS + t % TAPS) * width))
                 rest = grad.dtype.type(0)  # of each run, when a vector no longer fits
                 for run in range(out_h * runs if whole < length else 0):
-                    p, q = starts[run, 0] + places[t // TAPS, t % TAPS], starts[run, 1] + f_places[k]
+                    p, q = starts[run, 0] + places[t], starts[run, 1] + f_places[k]
                     for m in range(whole, length):
                         rest += g_flat[q + m] * x_flat[p + m]
                 grad[f + k, t] = total + rest
