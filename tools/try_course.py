@@ -61,7 +61,9 @@ def main(out: Path, numbers: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     source = find_notebooks()
     with TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name) / "notebooks"
+        folder.mkdir()
+        (Path(name) / "results").symlink_to(source.parent / "results")  # notebooks read what commands recorded
         notebooks = {number: shutil.copy(list_notebooks(source)[number], folder) for number in numbers}
         shutil.copytree(source / "checks", folder / "checks", ignore=shutil.ignore_patterns("__pycache__"))
         with jupyterlab(folder, out / "jupyterlab.log") as (address, token):
