@@ -20,6 +20,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import models, register_model
 
 from minigrad.kernels._kernel import inlined, instruction
@@ -148,6 +149,8 @@ class VectorType(types.Type):
     """Numba's name for a vector: its dtype and its number of lanes."""
 
     def __init__(self, dtype):
+        if isinstance(dtype, types.Complex):
+            raise TypingError(f"there are no vectors of {dtype}")
         self.dtype, self.lanes = dtype, REGISTER_BYTES * 8 // dtype.bitwidth
         super().__init__(name=f"vector({dtype} x {self.lanes})")
 
