@@ -142,7 +142,7 @@ def sum_runs(x, at, sources, w, b, out, places, start, runs):
     """
     width, wide, own = lanes(out), VECTORS * lanes(out), multiples(lanes(out), VECTORS)
     count, length, x_step, out_step = runs
-    whole = length - length % wide
+    whole, step = length - length % wide, width if length >= width else 1
     copies = w.shape[0] >= COPIES_FROM
     copied = np.empty(sources.shape[0] * wide if copies else 0, x.dtype)
     copied_sources = sources.copy() if copies else sources
@@ -158,7 +158,6 @@ def sum_runs(x, at, sources, w, b, out, places, start, runs):
                     stores(copied, tap * wide, own, loads(x, p + m + sources[tap, 0], own))
             for tile in range(w.shape[0]):
                 _wide_tile(read, first, copied_sources, w[tile], b[tile], out, places[tile], q + m)
-        step = width if length >= width else 1
         for m in range(whole, length, step):
             last = min(m, length - step)
             for tile in range(w.shape[0]):

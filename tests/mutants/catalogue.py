@@ -229,6 +229,7 @@ MUTANTS = [
     ),
     *_in(
         "kernels/tiles.py",
+        bias_missing_in_short_runs=("splat(b[0]), splat(b[1])", "splat(b.dtype.type(0)), splat(b[1])"),
         short_runs_all_the_first=("p + last, sources", "p + last * (step > 1), sources"),
         last_filter_of_short_runs=(
             "put(out, places[5] + m, c5, alone)",
