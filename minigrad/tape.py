@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heappushpop
 from time import perf_counter
 from typing import Any
 
@@ -131,28 +131,31 @@ def backward(root: Node, gradient: Array, retain_graph: bool = False) -> None:
         RuntimeError: part of the graph was freed by an earlier `backward`, or a value in it was written over.
     """
     pending, observed = {root: gradient}, observers.get()
-    youngest_first: list[tuple[int, Node, ops.Op]] = []  # a heap
+    waiting: list[tuple[int, Node, ops.Op]] = []  # a heap of all but the one that was found last: a chain needs none
+    found: tuple[int, Node, ops.Op] | None = None
     if root.op is not None:
         if root.op.released:
             raise RuntimeError(FREED)
-        youngest_first.append((-root.op.made, root, root.op))
-    while youngest_first:
-        _, node, op = heappop(youngest_first)
+        found = (-root.op.made, root, root.op)
+    while found:
+        _, node, op = found
+        found = None
         g, vjps = pending.pop(node), op.vjps
         if _last_write > op.made:
             _check_not_written(op)
-        # In a scalar graph each call costs, and so does enumerate: this is `input_gradients` without what is seldom needed.
+        # In a scalar graph each call costs, and so do enumerate and np.ndarray: this is `input_gradients` without what is
+        # seldom needed.
         position = -1
         for x in op.inputs:
             position += 1
             if isinstance(x, Node) and x.requires_grad:
-                vjp = None if observed else vjps[position]
-                if vjp is None:
+                vjp = vjps[position]
+                if observed or vjp is None:
                     share = input_gradient(op, position, x, g)
                 else:
                     share = vjp(op, g)
                     kind = type(share)
-                    if kind is np.ndarray or kind is not type(x.values):  # a number of the right type fits as it is
+                    if kind is Array or kind is not type(x.values):  # a number of the right type fits as it is
                         share = _own(x, op.fit(position, share, x.values), g)
                 if x in pending:
                     pending[x] = pending[x] + share
@@ -163,9 +166,13 @@ def backward(root: Node, gradient: Array, retain_graph: bool = False) -> None:
                         made = maker.made
                         if not made:
                             raise RuntimeError(FREED)
-                        heappush(youngest_first, (-made, x, maker))
+                        if found:
+                            heappush(waiting, found)
+                        found = (-made, x, maker)
         if not retain_graph:
             node.op = op.spent
+        if waiting:
+            found = heappushpop(waiting, found) if found else heappop(waiting)
     for leaf, g in pending.items():
         accumulate(leaf, g)
 

@@ -13,9 +13,12 @@ import numpy as np
 
 from minigrad import ops, tape
 from minigrad.in_place import Writable
-from minigrad.tape import Array
+from minigrad.tape import Array, observers, recording, tick
 
 Axis = int | tuple[int, ...] | None
+
+# Looked up by one name each: in a scalar graph an attribute of a module costs as much as the arithmetic.
+_new = object.__new__
 
 NUMPY_1 = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 
@@ -30,13 +33,13 @@ def _operator(op_type: type[ops.Op]) -> Callable[["Tensor", Any], "Tensor"]:
     def run(x: "Tensor", other: Any) -> "Tensor":
         y = other if isinstance(other, Tensor) else as_tensor(other, like=x)
         a, b = x.values, y.values
-        if type(a) is np.ndarray or type(b) is np.ndarray or tape.observers.get():
+        if type(a) is Array or type(b) is Array or observers.get():
             return apply(op_type, x, y)
-        op, result = op_type(), object.__new__(Tensor)  # from here on as at the end of `apply`
+        op, result = op_type(), _new(Tensor)  # from here on as at the end of `apply`
         result.values, result.grad = op.forward(a, b), None
-        if (x.requires_grad or y.requires_grad) and tape.recording():
+        if (x.requires_grad or y.requires_grad) and recording():
             result.requires_grad, result.op = True, op
-            op.inputs, op.made = (x, y), tape.tick()
+            op.inputs, op.made = (x, y), tick()
         else:
             result.requires_grad, result.op = False, None
         return result
@@ -346,27 +349,27 @@ def apply(op_type: type[ops.Op], *inputs: Any, **settings: Any) -> Tensor:
         values = x
         if isinstance(x, Tensor):
             values, needs_gradient = x.values, needs_gradient or x.requires_grad
-        if type(values) is np.ndarray and not values.shape:
+        if type(values) is Array and not values.shape:
             values = values[()]  # NumPy is faster with its numbers (see `ops/base.py`)
         arrays.append(values)
-    observers = tape.observers.get()
-    start = perf_counter() if observers else 0.0
+    watching = observers.get()
+    start = perf_counter() if watching else 0.0
     try:
         data = op.forward(*arrays, **settings)
     except (ValueError, IndexError) as error:  # NumPy's sentence, with the operation and the shapes that it leaves out
         shapes = ", ".join(f"{name}: {np.shape(x)}" for name, x in zip(op.arguments, arrays, strict=False))
         raise type(error)(f"{op.name}: {error} ({shapes})") from None
-    if type(data) is not np.ndarray and (NUMPY_1 or not isinstance(data, np.generic)):
+    if type(data) is not Array and (NUMPY_1 or not isinstance(data, np.generic)):
         data = _as_array(data, arrays)
-    if observers:
+    if watching:
         seconds = perf_counter() - start
-        for observer in observers:
+        for observer in watching:
             observer.forward(op, arrays, settings, np.asarray(data), seconds)
-    result = object.__new__(Tensor)
+    result = _new(Tensor)
     result.values, result.grad = data, None
-    if needs_gradient and tape.recording():
+    if needs_gradient and recording():
         result.requires_grad, result.op = True, op
-        op.inputs, op.made = inputs, tape.tick()
+        op.inputs, op.made = inputs, tick()
     else:
         result.requires_grad, result.op = False, None
     return result

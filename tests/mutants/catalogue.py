@@ -52,7 +52,11 @@ MUTANTS = [
         assign_for_add_between=("pending[x] = pending[x] + share", "pending[x] = share"),
         assign_for_add_at_a_leaf=("np.asarray(leaf.grad + g)", "np.asarray(g)"),
         inputs_before_their_users=("(-made, x, maker)", "(made, x, maker)"),
-        number_of_another_type_passes=("kind is np.ndarray or kind is not type(x.values)", "kind is np.ndarray"),
+        last_found_goes_first=(
+            "found = heappushpop(waiting, found) if found else heappop(waiting)",
+            "found = found or heappop(waiting)",
+        ),
+        number_of_another_type_passes=("kind is Array or kind is not type(x.values)", "kind is Array"),
         freed_inputs_go_unnoticed=("if not made:", "if False:"),
         writes_are_not_looked_for=("if _last_write > op.made:", "if False:"),
         array_of_a_number_is_made_anew=(
@@ -76,12 +80,12 @@ MUTANTS = [
         mean_without_1_over_n=("return total / (self.size // total.size)", "return total"),
         var_correction_wrong_sign=("self.size // total.size - correction", "self.size // total.size + correction"),
         leaf_keeps_the_callers_gradient=("array.copy() if self.op is None else array", "array"),
-        no_grad_records=("needs_gradient and tape.recording()", "needs_gradient"),
+        no_grad_records=("needs_gradient and recording()", "needs_gradient"),
         no_grad_records_numbers=(
-            "(x.requires_grad or y.requires_grad) and tape.recording()",
+            "(x.requires_grad or y.requires_grad) and recording()",
             "x.requires_grad or y.requires_grad",
         ),
-        numbers_hide_from_observers=("type(b) is np.ndarray or tape.observers.get()", "type(b) is np.ndarray"),
+        numbers_hide_from_observers=("type(b) is Array or observers.get()", "type(b) is Array"),
         number_forgets_its_second_input=("if (x.requires_grad or y.requires_grad)", "if (x.requires_grad)"),
         tensor_of_a_number_is_a_copy=(
             "values = data.data if isinstance(data, Tensor)",
