@@ -1,5 +1,6 @@
 """Batches of images, shuffled by seed and laid out as the kernels want them."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -96,7 +97,7 @@ class DataLoader:
     def gather(self, chosen: Array) -> tuple[Array, Array]:
         """Return the images with these numbers as one batch, as they are, and their labels."""
         shape = self.images.shape[1:]
-        rows = self.images.reshape(len(self.images), int(np.prod(shape)))
+        rows = self.images.reshape(len(self.images), math.prod(shape))
         batch = empty((rows.shape[1], len(chosen)), rows.dtype)  # (features, N)
         kernels.gather_batch(rows, chosen, batch)
         return outermost(batch.reshape(*shape, len(chosen))), self.labels[chosen]

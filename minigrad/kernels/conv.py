@@ -177,16 +177,15 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
     places = _places(groups, channels, height * columns * images)
 
     # The six channels of a tile side by side: packed[tile, (f * KH * KW + tap) * 6 + s].
-    packed = np.empty((groups * tiles, in_group * taps * TILE), w.dtype)
+    packed, weights = np.empty((groups * tiles, in_group * taps * TILE), w.dtype), w.reshape(-1)
     zeros = np.empty((groups * tiles, TILE), w.dtype)  # for np.zeros Numba would make a parallel loop
     for tile in range(groups * tiles):
         for s in range(TILE):
             zeros[tile, s] = 0
-        for f in range(in_group):
-            for s in range(TILE):
-                weights = w[tile // tiles * in_group + f, _filter(tile % tiles, s, channels)].reshape(-1)
+            first = (tile // tiles * in_group * channels + _filter(tile % tiles, s, channels)) * taps
+            for f in range(in_group):
                 for t in range(taps):
-                    packed[tile, (f * taps + t) * TILE + s] = weights[t]
+                    packed[tile, (f * taps + t) * TILE + s] = weights[first + f * channels * taps + t]
 
     rows = max(1, height // 8)
     blocks = (height + rows - 1) // rows

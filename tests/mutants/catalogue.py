@@ -214,9 +214,10 @@ MUTANTS = [
         forward_rows_and_columns_swapped=("i * down + j * right", "j * down + i * right"),
         grad_input_columns_all_the_first=("place - k * back", "place"),
         grad_input_kernel_flipped=(
-            "(f * taps + t) * TILE + s] = weights[t]",
-            "(f * taps + t) * TILE + s] = weights[-1 - t]",
+            "weights[first + f * channels * taps + t]",
+            "weights[first + f * channels * taps + taps - 1 - t]",
         ),
+        grad_input_next_filters_channel=("weights[first + f * channels * taps + t]", "weights[first + f * taps + t]"),
         grad_input_stride_dropped=(" or (place - first * dilation) % stride", ""),
         grad_input_last_place_left_out=("> (size - 1) * stride", ">= (size - 1) * stride"),
         grad_input_dilation_dropped=("place >= (first + found * step) * dilation", "place >= first + found * step"),
