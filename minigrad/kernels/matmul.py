@@ -4,18 +4,24 @@ A product is cut into a fixed number of blocks, each one call of a single-thread
 `@` lets BLAS cut by the number of threads, and its last bits change with it.
 """
 
-import numpy as np
 from numba import prange
 
 from minigrad.kernels._kernel import helper, kernel
+from minigrad.kernels.blas import product_rows
 
-BLOCKS = 4
+FEW, MANY = 32, 1024
 
 
 @helper
-def _block(size, index):
-    """Return where block `index` of BLOCKS nearly equal blocks of range(size) starts and ends."""
-    return size * index // BLOCKS, size * (index + 1) // BLOCKS
+def _blocks(rows):
+    """Return how many blocks to cut so many rows into: 1, 2 or 4. For each, BLAS lays all of b out anew before it begins."""
+    return 1 + (rows >= FEW) + 2 * (rows >= MANY)
+
+
+@helper
+def _block(rows, index):
+    """Return where block `index` of nearly equal blocks of range(rows) starts and ends."""
+    return rows * index // _blocks(rows), rows * (index + 1) // _blocks(rows)
 
 
 @kernel
@@ -24,10 +30,20 @@ def matmul_rows(a, b, out):
 
     a: (M, K), C-contiguous   b: (K, P), C- or F-contiguous   out: (M, P), C-contiguous, overwritten
     """
-    for index in prange(BLOCKS):
-        start, stop = _block(a.shape[0], index)
-        if stop > start:
-            np.dot(a[start:stop], b, out[start:stop])
+    for index in prange(_blocks(out.shape[0])):
+        start, stop = _block(out.shape[0], index)
+        product_rows(a, b, False, start, stop, out)
+
+
+@kernel
+def matmul_transposed(a, b, out):
+    """out = a.T @ b, in blocks of columns of a.
+
+    a: (K, M), C-contiguous   b: (K, P), C- or F-contiguous   out: (M, P), C-contiguous, overwritten
+    """
+    for index in prange(_blocks(out.shape[0])):
+        start, stop = _block(out.shape[0], index)
+        product_rows(a, b, True, start, stop, out)
 
 
 @kernel
@@ -38,34 +54,14 @@ def linear_forward(w, x, b, rectify, out):
 
     w: (O, I), C-contiguous   x: (I, N), C- or F-contiguous   b: (O,)   out: (O, N), C-contiguous, overwritten
     """
-    for index in prange(BLOCKS):
-        start, stop = _block(w.shape[0], index)
-        if stop > start:
-            np.dot(w[start:stop], x, out[start:stop])
-            for row in range(start, stop):
-                target = out[row]
-                for n in range(target.size):
-                    value = target[n] + b[row]
-                    target[n] = 0 if rectify and value <= 0 else value
-
-
-@kernel
-def matmul_transposed(a, b, out):
-    """out = a.T @ b, the sum of products of blocks of rows of a and b: their transposes are contiguous, as BLAS wants them.
-
-    a: (K, M), C-contiguous   b: (K, P), C-contiguous   out: (M, P), C-contiguous, overwritten
-    """
-    blocks = max(1, min(BLOCKS, a.shape[0] // 32))  # of fewer rows than that, adding takes longer than multiplying
-    products = np.empty((blocks, out.shape[0], out.shape[1]), out.dtype)
-    for index in prange(blocks):
-        start, stop = a.shape[0] * index // blocks, a.shape[0] * (index + 1) // blocks
-        np.dot(a[start:stop].T, b[start:stop], products[index])
-    for row in prange(out.shape[0]):
-        target = out[row]
-        for index in range(blocks):
-            product = products[index, row]
-            for p in range(target.size):
-                target[p] = product[p] if index == 0 else target[p] + product[p]
+    for index in prange(_blocks(out.shape[0])):
+        start, stop = _block(out.shape[0], index)
+        product_rows(w, x, False, start, stop, out)
+        for row in range(start, stop):
+            target = out[row]
+            for n in range(target.size):
+                value = target[n] + b[row]
+                target[n] = 0 if rectify and value <= 0 else value
 
 
 @kernel

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core.errors import TypingError
 
 import minigrad
 from minigrad import functional as F
@@ -105,10 +106,31 @@ def test_products_equal_numpy(shape, rng):
         (kernels.matmul_rows, a, b),
         (kernels.matmul_rows, a, np.asfortranarray(b)),
         (kernels.matmul_transposed, np.ascontiguousarray(a.T), b),
+        (kernels.matmul_transposed, np.ascontiguousarray(a.T), np.asfortranarray(b)),
     ):
         out = np.full((m, p), np.nan)
         product(left, right, out)
         np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 2), (3, 0, 2), (3, 2, 0)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+def test_products_of_any_dtype_and_of_nothing(shape, dtype, capfd):
+    """BLAS prints a line of its own if it is told of rows that are no number apart."""
+    m, k, p = shape
+    for product, a in ((kernels.matmul_rows, (m, k)), (kernels.matmul_transposed, (k, m))):
+        out = np.full((m, p), np.nan, dtype)
+        product(np.ones(a, dtype), np.ones((k, p), dtype), out)
+        np.testing.assert_array_equal(out, np.zeros((m, p)))
+        out = np.full((2, 2), np.nan, dtype)
+        product(np.array([[1, 2], [3, 4]], dtype), np.array([[1, 1], [0, 2]], dtype), out)
+        np.testing.assert_array_equal(out, [[1, 5], [3, 11]] if product is kernels.matmul_rows else [[1, 7], [2, 10]])
+    assert capfd.readouterr().out == ""
+
+
+def test_a_product_of_what_blas_cannot_take_says_so():
+    with pytest.raises(TypingError, match="product_rows: expected contiguous arrays of one dtype that BLAS knows"):
+        kernels.matmul_rows(np.ones((2, 2), np.int64), np.ones((2, 2), np.int64), np.ones((2, 2), np.int64))
 
 
 @pytest.mark.skipif(kernels.threads.MOST_THREADS < 2, reason="needs two threads")
@@ -251,13 +273,14 @@ def test_importing_leaves_the_environment_as_it_was():
 
 
 def test_products_are_cut_into_blocks():
-    """A product in one block would run on one thread, whatever their number."""
+    """A large product in one block would run on one thread, whatever their number; in a small one blocks cost too much."""
     from minigrad.kernels import matmul
 
-    blocks = [matmul._block(10, i) for i in range(matmul.BLOCKS)]
-    assert len(blocks) == 4
-    assert [start for start, _ in blocks] == [0, *(stop for _, stop in blocks[:-1])]
-    assert blocks[-1][1] == 10
+    for rows, count in ((10, 1), (31, 1), (32, 2), (1023, 2), (1025, 4)):
+        blocks = [matmul._block(rows, i) for i in range(matmul._blocks(rows))]
+        assert len(blocks) == count
+        assert [start for start, _ in blocks] == [0, *(stop for _, stop in blocks[:-1])]
+        assert blocks[-1][1] == rows
 
 
 def test_plain_matrix_products_go_through_the_blocks(monkeypatch, rng):

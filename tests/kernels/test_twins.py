@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad import kernels
+from minigrad.kernels.matmul import FEW, MANY
 
 SIZES = st.integers(1, 4)
 # Shorter than a vector, one vector, one and a bit, a whole tile (32 float64), a tile and more.
@@ -75,8 +76,12 @@ def max_pool2d_grad(draw):
     return [numbers(draw, *shape), index, *window, np.full(x.shape, np.nan)]
 
 
+ROWS = st.one_of(st.integers(1, 9), st.sampled_from([FEW, FEW + 1, MANY + 2]))
+"""They are cut into one block, two or four."""
+
+
 def matmul_rows(draw):
-    m, k, p = draw(st.integers(1, 9)), draw(SIZES), draw(SIZES)
+    m, k, p = draw(ROWS), draw(SIZES), draw(SIZES)
     b = numbers(draw, k, p) if draw(st.booleans()) else numbers(draw, p, k).T
     return [numbers(draw, m, k), b, np.full((m, p), np.nan)]
 
@@ -87,8 +92,9 @@ def linear_forward(draw):
 
 
 def matmul_transposed(draw):
-    m, k, p = draw(SIZES), draw(st.integers(1, 9)), draw(SIZES)
-    return [numbers(draw, k, m), numbers(draw, k, p), np.full((m, p), np.nan)]
+    (_, b, out), k = matmul_rows(draw), draw(SIZES)
+    b = numbers(draw, k, out.shape[1]) if b.flags.c_contiguous else numbers(draw, out.shape[1], k).T
+    return [numbers(draw, k, len(out)), b, out]
 
 
 def sum_rows(draw):

@@ -265,9 +265,28 @@ MUTANTS = [
     ),
     *_in(
         "kernels/matmul.py",
-        product_of_other_rows=("np.dot(a[start:stop].T, b[start:stop]", "np.dot(a[start:stop].T, b[: stop - start]"),
-        last_product_left_out=("for index in range(blocks)", "for index in range(max(1, blocks - 1))"),
+        last_row_of_a_block_left_out=(
+            "rows * (index + 1) // _blocks(rows)",
+            "rows * (index + 1) // _blocks(rows) - (index > 0)",
+        ),
         row_sum_without_its_last=("for m in range(values.size)", "for m in range(values.size - 1)"),
+    ),
+    *_in(
+        "kernels/blas.py",
+        product_of_the_first_rows=(
+            "builder.select(is_transposed, first, builder.mul(first, a_columns))",
+            "builder.mul(first, size(0))",
+        ),
+        product_of_the_first_columns=(
+            "builder.select(is_transposed, first, builder.mul(first, a_columns))",
+            "builder.select(is_transposed, size(0), builder.mul(first, a_columns))",
+        ),
+        product_written_to_the_first_rows=(
+            "at(own_out.data, builder.mul(first, columns))",
+            "at(own_out.data, size(0))",
+        ),
+        product_added_to_what_was_there=("number(0.0), *target", "number(1.0), *target"),
+        columns_read_as_rows=('(char("t"), apart(b_rows))', '(char("n"), apart(b_rows))'),
     ),
     *_in(
         "kernels/elementwise.py",
