@@ -228,21 +228,20 @@ def make_row(key: str, runs: list[dict[str, list[float]]]) -> dict[str, Any]:
         key: of `TARGETS`.
         runs: one a process: {"ours": seconds, "theirs": seconds}, or {"values": figures} where there is no other side.
 
-    Each turn of ours is compared with theirs that followed it. PyTorch's speed differs from process to process, and so does
-    that of a machine which others use too; of several processes, the one in which the other side was fastest is the one that
-    counts, for both sides. Beside it stands the stricter comparison, all our turns with the median of that one ("mixed"):
-    on a busy machine it holds our slow minutes against their quiet ones.
+    With one process, each turn of ours is compared with theirs that followed it. PyTorch's speed differs from process to
+    process; with several, all our turns are compared with the median of its best one.
     """
     target, row = TARGETS[key], {}
     if "values" in runs[0]:
         values = [value for run in runs for value in run["values"]]
     else:
-        run = min(runs, key=lambda run: statistics.median(run["theirs"]))
-        values = [ours / theirs for ours, theirs in zip(run["ours"], run["theirs"], strict=True)]
-        row = {f"{side}_seconds": statistics.median(run[side]) for side in ("ours", "theirs")}
+        ours = [seconds for run in runs for seconds in run["ours"]]
+        theirs = min((run["theirs"] for run in runs), key=statistics.median)
+        best = statistics.median(theirs)
+        values = [s / t for s, t in zip(ours, theirs, strict=True)] if len(runs) == 1 else [s / best for s in ours]
+        row = {"ours_seconds": statistics.median(ours), "theirs_seconds": best}
         if len(runs) > 1:
             row["against"] = f"{target.against}, best of {len(runs)} processes"
-            row["mixed"] = statistics.median(s for run in runs for s in run["ours"]) / row["theirs_seconds"]
     value = statistics.median(values)
     met = None if target.limit is None else value <= target.limit
     return {**target._asdict(), **row, "value": value, "low": min(values), "high": max(values), "met": met}
@@ -253,8 +252,7 @@ def sentence(row: dict[str, Any]) -> str:
     text = row["work"] + ": "
     if "ours_seconds" in row:
         text += f"minigrad {duration(row['ours_seconds'])}, {row['against']} {duration(row['theirs_seconds'])}, ratio "
-    text += measured(row) + (f", in all processes {row['mixed']:.2f}" if "mixed" in row else "")
-    return text + (f", target {limit(row)}: {verdict(row)}" if row["met"] is not None else "")
+    return text + f"{measured(row)}" + (f", target {limit(row)}: {verdict(row)}" if row["met"] is not None else "")
 
 
 def duration(seconds: float) -> str:

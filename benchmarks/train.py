@@ -1,7 +1,7 @@
 """Time an epoch of LeNet (60,000 images, batch 64) here and in PyTorch eager.
 
-PyTorch's speed differs from process to process, so the comparison is repeated in several, and the one where PyTorch was
-fastest counts. One process is tried with --processes 1.
+PyTorch's speed differs from process to process, so the comparison is repeated in several, and our median is held against
+its best. One process is tried with --processes 1.
 """
 
 from argparse import Namespace

@@ -144,19 +144,26 @@ def conv2d_relu_max_pool2d(
 
 
 @helper
-def _taps_of(place, size, kernel, stride, dilation):
-    """Return which taps of a window reach a place of the input: the first, the step to the next, and how many.
+def _taps_of(size, pad, out_size, kernel, stride, dilation):
+    """Return which taps of a window reach each of `size` places of an input row or column, a row each:
 
-    Tap k of the window at output place o lies at o * stride + k * dilation, and there are `size` output places.
+    the first tap, the step to the next, how many there are, the output place where the window then lies, and how far back it
+    lies for the next tap. Tap k of the window at output place o lies at o * stride + k * dilation.
     """
-    first, step, found = 0, 1, 0
-    while first < kernel and (place - first * dilation > (size - 1) * stride or (place - first * dilation) % stride):
-        first += 1
-    while step * dilation % stride:
-        step += 1
-    while first + found * step < kernel and place >= (first + found * step) * dilation:
-        found += 1
-    return first, step, found
+    taps = np.empty((size, 5), np.int64)
+    for index in range(size):
+        place, first, step, found = index + pad, 0, 1, 0
+        while first < kernel and (
+            place - first * dilation > (out_size - 1) * stride or (place - first * dilation) % stride
+        ):
+            first += 1
+        while step * dilation % stride:
+            step += 1
+        while first + found * step < kernel and place >= (first + found * step) * dilation:
+            found += 1
+        taps[index, 0], taps[index, 1], taps[index, 2] = first, step, found
+        taps[index, 3], taps[index, 4] = (place - first * dilation) // stride, step * dilation // stride
+    return taps
 
 
 @kernel
@@ -187,6 +194,8 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
                 for t in range(taps):
                     packed[tile, (f * taps + t) * TILE + s] = weights[first + f * channels * taps + t]
 
+    down = _taps_of(height, pad_h, out_h, kernel_h, stride_h, dilation_h)
+    right = _taps_of(columns, pad_w, out_w, kernel_w, stride_w, dilation_w)
     rows = max(1, height // 8)
     blocks = (height + rows - 1) // rows
     g_flat, grad_flat = g.reshape(-1), grad_x.reshape(-1)
@@ -194,29 +203,21 @@ def conv2d_grad_input(g, w, stride_h, stride_w, dilation_h, dilation_w, groups, 
         group, top = task // blocks, task % blocks * rows
         own = slice(group * tiles, (group + 1) * tiles)
         own_w, own_places = packed[own], places[own]
-        sources, counts = np.empty((rows, in_group * kernel_h, 2), np.int64), np.empty(rows, np.int64)
-        own_sources = np.empty((in_group * taps, 2), np.int64)
-        for ih in range(top, min(top + rows, height)):
-            i0, i_step, found = _taps_of(ih + pad_h, out_h, kernel_h, stride_h, dilation_h)
-            counts[ih - top] = 0
-            for f in range(in_group):
-                for i in range(i0, i0 + found * i_step, i_step):
-                    oh = (ih + pad_h - i * dilation_h) // stride_h
-                    sources[ih - top, counts[ih - top], 0] = ((group * in_group + f) * out_h + oh) * out_w * images
-                    sources[ih - top, counts[ih - top], 1] = (f * kernel_h + i) * kernel_w * TILE
-                    counts[ih - top] += 1
+        sources = np.empty((in_group * taps, 2), np.int64)
         for iw in range(columns):
-            j, j_step, found = _taps_of(iw + pad_w, out_w, kernel_w, stride_w, dilation_w)
-            at, back = (iw + pad_w - j * dilation_w) // stride_w * images, j_step * dilation_w // stride_w * images
+            j0, j_step, j_count, ow, back = right[iw, 0], right[iw, 1], right[iw, 2], right[iw, 3], right[iw, 4]
             for ih in range(top, min(top + rows, height)):
+                i0, i_step, i_count, oh, up = down[ih, 0], down[ih, 1], down[ih, 2], down[ih, 3], down[ih, 4]
                 reached = 0
-                for row in range(counts[ih - top]):
-                    place, weight = sources[ih - top, row, 0], sources[ih - top, row, 1] + j * TILE
-                    for k in range(found):
-                        own_sources[reached, 0], own_sources[reached, 1] = place - k * back, weight + k * j_step * TILE
-                        reached += 1
+                for f in range(in_group):
+                    for m in range(i_count):
+                        place = (((group * in_group + f) * out_h + oh - m * up) * out_w + ow) * images
+                        weight = ((f * kernel_h + i0 + m * i_step) * kernel_w + j0) * TILE
+                        for _ in range(j_count):
+                            sources[reached, 0], sources[reached, 1] = place, weight
+                            place, weight, reached = place - back * images, weight + j_step * TILE, reached + 1
                 start, run = (ih * columns + iw) * images, (1, images, 0, 0)
-                sum_runs(g_flat, at, own_sources[:reached], own_w, zeros, grad_flat, own_places, start, run)
+                sum_runs(g_flat, 0, sources[:reached], own_w, zeros, grad_flat, own_places, start, run)
 
 
 TAPS = 5 if REGISTERS == 32 else 3
