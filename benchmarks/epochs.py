@@ -6,9 +6,9 @@ from typing import Any
 from common import check_same, make_parser, take_turns, use_threads
 
 
-def training_parser(description: str, steps: int | None = None, processes: int = 1) -> ArgumentParser:
+def training_parser(description: str, steps: int | None = None, rounds: int = 5, processes: int = 1) -> ArgumentParser:
     """Return a parser with the option --steps: training steps a turn (None: a whole epoch)."""
-    parser = make_parser(description, processes=processes)
+    parser = make_parser(description, rounds, processes)
     parser.add_argument("--steps", type=int, default=steps, help=f"training steps a turn ({steps or 'an epoch'})")
     return parser
 

@@ -25,4 +25,4 @@ def measure(options: Namespace) -> dict:
 
 
 if __name__ == "__main__":
-    main(measure, training_parser(__doc__, steps=100))
+    main(measure, training_parser(__doc__, steps=100, rounds=15))

@@ -95,4 +95,4 @@ def measure(options: Namespace) -> dict:
 
 
 if __name__ == "__main__":
-    main(measure, make_parser(__doc__, rounds=7))
+    main(measure, make_parser(__doc__, rounds=15))
