@@ -15,7 +15,21 @@ from numba import prange
 
 from minigrad.kernels._kernel import helper, inlined, kernel
 from minigrad.kernels.tiles import TILE, pooled_tile, sum_runs
-from minigrad.kernels.vector import REGISTERS, as_tuple, fmas, lane_sum, lanes, load, loads, multiples, stores
+from minigrad.kernels.vector import (
+    REGISTERS,
+    as_tuple,
+    fma,
+    fmas,
+    lane_sum,
+    lanes,
+    load,
+    loads,
+    multiples,
+    splat,
+    spread,
+    store_first,
+    stores,
+)
 
 
 @helper
@@ -140,7 +154,9 @@ def conv2d_relu_max_pool2d(
             target = (oh * out_w + ow) * images + m
             for tile in range(group * tiles, (group + 1) * tiles):
                 own_w, own_b, own_places = packed[tile], biases[tile], places[tile]
-                pooled_tile(x_flat, at, near, far, sources, own_w, own_b, out_flat, own_places, target, room)
+                pooled_tile(
+                    x_flat, at, pool_h * pool_w, near, far, sources, own_w, own_b, out_flat, own_places, target, room
+                )
 
 
 @helper
@@ -268,10 +284,7 @@ def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups,
     # A task has at most 150 taps, and one tile of them if that is what it takes to have 16 tasks.
     shares = max((taps + 149) // 150, min(tiles, 16 // max(1, groups * quads)))
 
-    places, tap = (
-        np.empty(tiles * TAPS, np.int64),
-        0,
-    )  # where each tap begins in x; beyond the last comes that one again
+    places, tap = np.empty(tiles * TAPS, np.int64), 0  # where each begins in x; beyond the last comes that one again
     for c in range(channels):
         for i in range(kernel_h):
             for j in range(kernel_w):
@@ -286,12 +299,12 @@ def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups,
             starts[start, 0], starts[start, 1] = oh * stride_h * row + run * step, start * length
             start += 1
 
-    g_flat, grad, width = g.reshape(-1), grad_w.reshape((filters, taps)), lanes(grad_w)
+    g_flat, grad, width = g.reshape(-1), grad_w.reshape(-1), lanes(grad_w)
     whole, size = length - length % width, 4 * TAPS * width
     together = max(1, 8192 // max(1, out_w * images)) * runs
     for task in prange(groups * shares * quads):
         group, share, quad = task // (shares * quads), task // quads % shares, task % quads
-        x_flat = x[group * channels : (group + 1) * channels].reshape(-1)
+        own_x = x[group * channels : (group + 1) * channels].reshape(-1)
         f, f_stop = group * in_group + in_group * quad // quads, group * in_group + in_group * (quad + 1) // quads
         first, last = tiles * share // shares, tiles * (share + 1) // shares
         f_places = np.empty(4, np.int64)
@@ -301,13 +314,12 @@ def conv2d_grad_weight(x, g, stride_h, stride_w, dilation_h, dilation_w, groups,
         for run in range(0, out_h * runs, together):
             for tile in range(first, last):
                 some = starts[run : run + together]
-                _add_products(x_flat, g_flat, places[tile * TAPS :], f_places, some, whole, sums, (tile - first) * size)
+                _add_products(own_x, g_flat, places[tile * TAPS :], f_places, some, whole, sums, (tile - first) * size)
         for k in range(f_stop - f):
             for t in range(first * TAPS, min(last * TAPS, taps)):
-                total = lane_sum(load(sums, (t // TAPS - first) * size + (k * TAPS + t % TAPS) * width))
-                rest = grad.dtype.type(0)  # of each run, when a vector no longer fits
-                for run in range(out_h * runs if whole < length else 0):
+                total = splat(lane_sum(load(sums, (t // TAPS - first) * size + (k * TAPS + t % TAPS) * width)))
+                for run in range(out_h * runs if whole < length else 0):  # the rest of each, where no vector fits
                     p, q = starts[run, 0] + places[t], starts[run, 1] + f_places[k]
                     for m in range(whole, length):
-                        rest += g_flat[q + m] * x_flat[p + m]
-                grad[f + k, t] = total + rest
+                        total = fma(spread(g_flat, q + m), spread(own_x, p + m), total)
+                store_first(grad, (f + k) * taps + t, total)

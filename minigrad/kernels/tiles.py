@@ -85,9 +85,10 @@ def _wide_tile(x, at, sources, w, b, out, places, m):
 
 
 @inlined
-def pooled_tile(x, at, near, far, sources, w, b, out, places, m, room):
+def pooled_tile(x, at, window, near, far, sources, w, b, out, places, m, room):
     """Six filters by one vector: out[places[s] + m ...] = the largest of 0 and of the sums at four places of x.
 
+    window: its places, 4; a constant would be compiled to as many copies of the loop as there are
     near, far: the places are at, at + near, at + far, at + near + far; with 16 registers two are summed at a time
     room: six vectors, for the largest so far: registers are all taken
     """
@@ -95,7 +96,7 @@ def pooled_tile(x, at, near, far, sources, w, b, out, places, m, room):
     for s in range(TILE):
         store(room, s * width, zero)
     apart = (0, near, far, near + far)[:VECTORS]
-    for place in range(0, 4, VECTORS):
+    for place in range(0, window, VECTORS):
         c0, c1, c2, c3, c4, c5 = _sums(x, at + place // 2 * far, apart, sources, w, b, rows)
         store(room, 0, largest(c0, load(room, 0)))
         store(room, width, largest(c1, load(room, width)))
