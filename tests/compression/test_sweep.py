@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pytest
@@ -175,6 +175,29 @@ def test_a_process_that_dies_costs_no_other_run(tmp_path):
     assert failures == [{"part": "poison", "seed": 0, "error": error}]
     calls = (tmp_path / "calls").read_text().split()
     assert sorted(calls) == sorted({job.name for job in listed if job.part != "poison"})  # none twice
+
+
+def test_after_a_process_died_those_that_ran_go_on_one_at_a_time(tmp_path):
+    events = []
+
+    class Breaks(Executor):
+        at_once = 2
+
+        def submit(self, fn, work, job, threads):
+            events.append(f"begin {job.part}")
+            future = Future()
+            if len(events) <= 2:
+                future.set_exception(BrokenExecutor("one of the two"))
+            else:
+                future.set_result(fn(work, job, threads))
+            return future
+
+    runs, failures = run_jobs(Work(), jobs(tmp_path, "a", "b", seeds=1), Breaks(), lambda line: events.append(line[:9]))
+    assert (values(runs), failures) == ({("a", 0): 0, ("b", 0): 0}, [])
+    begun, gone_on = events[:2], events[2:]
+    assert begun == ["begin a", "begin b"]
+    assert sorted(gone_on[:2]) in (["a, seed 0", "begin a"], ["b, seed 0", "begin b"])
+    assert len(gone_on) == 4
 
 
 def test_a_run_waits_for_one_whose_process_died(tmp_path):
