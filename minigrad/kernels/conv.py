@@ -166,15 +166,15 @@ def _taps_of(size, pad, out_size, kernel, stride, dilation):
     the first tap, the step to the next, how many there are, the output place where the window then lies, and how far back it
     lies for the next tap. Tap k of the window at output place o lies at o * stride + k * dilation.
     """
-    taps = np.empty((size, 5), np.int64)
+    taps, step = np.empty((size, 5), np.int64), 1
+    while step * dilation % stride:
+        step += 1
     for index in range(size):
-        place, first, step, found = index + pad, 0, 1, 0
+        place, first, found = index + pad, 0, 0
         while first < kernel and (
             place - first * dilation > (out_size - 1) * stride or (place - first * dilation) % stride
         ):
             first += 1
-        while step * dilation % stride:
-            step += 1
         while first + found * step < kernel and place >= (first + found * step) * dilation:
             found += 1
         taps[index, 0], taps[index, 1], taps[index, 2] = first, step, found
