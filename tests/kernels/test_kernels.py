@@ -37,12 +37,13 @@ def test_conv2d_equals_seven_loops(geometry, rng):
     np.testing.assert_allclose(F.conv2d(x, w, b, **full).data, references.conv2d(x, w, b, **full), atol=1e-12)
 
 
+@pytest.mark.parametrize("filters", [6, 12])
 @pytest.mark.parametrize("images", [1, 3, 8, 45])
-def test_the_convolution_kernels_take_batches_of_any_size(images, rng):
-    """The op fills small batches up; the kernels do not need it."""
-    x, w, b = rng.normal(size=(4, 7, 6, images)), rng.normal(size=(6, 2, 3, 2)), rng.normal(size=6)
+def test_the_convolution_kernels_take_batches_of_any_size(images, filters, rng):
+    """The op fills small batches up; the kernels do not need it. Half a tile of filters in a group, and a whole one."""
+    x, w, b = rng.normal(size=(4, 7, 6, images)), rng.normal(size=(filters, 2, 3, 2)), rng.normal(size=filters)
     geometry = (2, 2, 1, 2, 2)  # stride, dilation, groups
-    out = np.full((6, 3, 2, images), np.nan)
+    out = np.full((filters, 3, 2, images), np.nan)
     kernels.conv2d_forward(x, w, b, *geometry, out)
     expected = references.conv2d(np.moveaxis(x, -1, 0), w, b, (2, 2), (0, 0), (1, 2), 2)
     np.testing.assert_allclose(np.moveaxis(out, -1, 0), expected, atol=1e-12)
@@ -62,9 +63,10 @@ def test_conv2d_does_not_flip_the_kernel():
     np.testing.assert_array_equal(F.conv2d(x, w).data[0, 0], x[0, 0, :2, 1:])
 
 
+@pytest.mark.parametrize("images", [3, 9])  # fewer than a vector holds, and more
 @pytest.mark.parametrize(("kernel_size", "stride"), [((2, 2), (2, 2)), ((3, 2), (1, 2)), ((2, 3), (3, 1))])
-def test_max_pool2d_equals_the_loops_and_sends_gradients_to_the_maxima(kernel_size, stride, rng):
-    x = rng.integers(0, 4, (3, 2, 7, 8)).astype(float)  # many ties: the first one of a window counts
+def test_max_pool2d_equals_the_loops_and_sends_gradients_to_the_maxima(kernel_size, stride, images, rng):
+    x = rng.integers(0, 4, (images, 2, 7, 8)).astype(float)  # many ties: the first one of a window counts
     out, places = references.max_pool2d(x, kernel_size, stride)
     tensor = Tensor(x, requires_grad=True)
     pooled = F.max_pool2d(tensor, kernel_size, stride)
