@@ -23,8 +23,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
+from llvmlite import binding
 
-from tests.mutants.catalogue import MUTANTS
+from tests.mutants.catalogue import MUTANTS, NEEDS, Mutant
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = ROOT / "tests" / "mutants" / "explained.toml"
@@ -190,6 +191,13 @@ def describe(file: str, within: str, old: str, new: str) -> str:
     return f"{file}, {within}: {old} -> {new or 'nothing'}"
 
 
+def lacking(mutant: Mutant) -> str | None:
+    """Return what this machine lacks of what the tests that would notice a mistake need; None if they are run."""
+    need = NEEDS.get(mutant.name) or NEEDS.get(mutant.path)
+    here = need is None or binding.get_host_cpu_features().get(need) or shutil.which(need)
+    return None if here else need
+
+
 def _is_chosen(name: str, only: tuple[str, ...]) -> bool:
     return not only or any(part in name for part in only)
 
@@ -204,6 +212,7 @@ def _is_chosen(name: str, only: tuple[str, ...]) -> bool:
 )
 def main(only: tuple[str, ...], count: int, seed: int, jobs: int, timeout: float) -> None:
     """Make mistakes in copies of the engine, and fail if the tests do not notice one."""
+    left_out: list[Mutant] = []
     if count:
         from tools.random_mutants import sample
 
@@ -212,10 +221,13 @@ def main(only: tuple[str, ...], count: int, seed: int, jobs: int, timeout: float
         trials = [t for t in trials if _is_chosen(t.name, only)]
     else:
         chosen = [m for m in MUTANTS if _is_chosen(m.name, only)]
-        trials = [Trial(m.name, m.path, m.apply((ROOT / m.path).read_text())) for m in chosen]
+        left_out = [m for m in chosen if lacking(m)]
+        trials = [Trial(m.name, m.path, m.apply((ROOT / m.path).read_text())) for m in chosen if m not in left_out]
     explained = explanations() if count else {}
     survivors = try_all(trials, jobs, timeout)
     unexplained = [name for name in survivors if name not in explained]
+    for mutant in left_out:
+        print(f"not tried: {mutant.name}  its tests need {lacking(mutant)}, which this machine has not")
     killed, lives = len(trials) - len(survivors), len(survivors) - len(unexplained)
     print(f"{len(trials)} mutants: killed {killed}, explained {lives}, unexplained {len(unexplained)}")
     sys.exit(bool(unexplained))

@@ -472,3 +472,13 @@ MUTANTS = [
         for mutant in _in(file, **mistakes)
     ),
 ]
+
+NEEDS = {
+    "compression/integer/packed.py": "avx512vnni",
+    "compression/export/c.py": "cc",
+    "compression/export/c_layers.py": "cc",
+    "compression/export/c_text.py": "cc",
+    "compression/export/playground_network.js": "node",
+    "c_weights_in_ram_on_an_avr": "avr-gcc",
+}
+"""A processor's feature or a command, without which the tests of a file, or of one mutant, are skipped."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants.catalogue import MUTANTS, NEEDS, Mutant
 from tools import mutants
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -136,6 +136,21 @@ def test_a_survivor_fails_the_run(outcomes):
     code, output = run("--only", first, "--only", second)
     assert code == 0
     assert output.endswith("2 mutants: killed 2, explained 0, unexplained 0\n")
+
+
+def test_a_mistake_whose_tests_are_skipped_on_this_machine_is_not_called_a_survivor(outcomes, monkeypatch):
+    first, second, third = MUTANTS[:3]
+    outcomes |= {first.name: "test_x", third.name: "test_x"}
+    monkeypatch.setitem(NEEDS, first.name, "sh")
+    monkeypatch.setitem(NEEDS, second.name, "no-such-command")
+    code, output = run("--only", first.name, "--only", second.name, "--only", third.name)
+    assert code == 0
+    assert f"not tried: {second.name}  its tests need no-such-command, which this machine has not\n" in output
+    assert output.endswith("2 mutants: killed 2, explained 0, unexplained 0\n")
+
+
+def test_what_is_needed_is_needed_by_something():
+    assert set(NEEDS) <= {m.name for m in MUTANTS} | {m.path for m in MUTANTS}
 
 
 def test_a_random_survivor_fails_the_run_unless_it_is_explained(outcomes, monkeypatch):
