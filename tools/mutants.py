@@ -131,7 +131,7 @@ def failure(tree: Path, tests: Iterable[str], timeout: float) -> str | None:
 def suite(tree: Path, file: str = "") -> list[str]:
     """Return the test files in a copy that should notice a mistake in a file.
 
-    For the engine: all of the engine's, first those of the file's own floor, then the likely ones. For a file in
+    For the engine: all of the engine's, first those of the file's own floor, however slow, then the likely ones. For a file in
     compression/: those of its folder, or all of the laboratory's without the commands where the folder has none of its own.
     """
     if file.startswith("compression/"):
@@ -142,7 +142,7 @@ def suite(tree: Path, file: str = "") -> list[str]:
         return sorted((str(t.relative_to(tree)) for t in found), key=lambda t: (stem not in t, t))
     floor = Path(file).parts[1].removesuffix(".py") if file else "tests"
     found = [str(path.relative_to(tree)) for path in sorted(tree.glob("tests/**/test_*.py"))]
-    wanted = [test for test in found if not test.startswith(LEFT_OUT)]
+    wanted = [test for test in found if not test.startswith(LEFT_OUT) or test == f"tests/test_{floor}.py"]
     return sorted(wanted, key=lambda t: (floor not in t, LIKELY.index(t) if t in LIKELY else len(LIKELY)))
 
 

@@ -60,6 +60,8 @@ def test_the_nearest_tests_come_first():
     assert "tests/compression/distillation/test_losses.py" in distillation
     assert "tests/compression/test_criteria.py" in mutants.suite(ROOT, "compression/pruning/criteria.py")
     assert "tests/test_packaging.py" not in tests
+    assert "tests/test_resume.py" not in tests
+    assert mutants.suite(ROOT, "minigrad/resume.py")[0] == "tests/test_resume.py"  # slow, but whose else?
 
 
 @pytest.fixture
