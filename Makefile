@@ -57,7 +57,7 @@ bench: $(VENV)/.bench ## time against PyTorch, onnxruntime and micrograd's algor
 gradcheck: $(VENV)/.test ## check every op's gradients in every way; prints the matrix and writes docs/gradcheck.md
 	$(BIN)/python -m tools.gradcheck_matrix
 
-mutants: $(VENV)/.mutation ## mutants of the engine; the suite must kill them (about 20 minutes)
+mutants: $(VENV)/.mutation ## mutants of the engine; the suite must kill them (two to three hours)
 	$(BIN)/python -m tools.mutants
 	$(BIN)/python -m tools.mutants --random 100 --seed 0
 
