@@ -212,7 +212,7 @@ def _is_chosen(name: str, only: tuple[str, ...]) -> bool:
 )
 def main(only: tuple[str, ...], count: int, seed: int, jobs: int, timeout: float) -> None:
     """Make mistakes in copies of the engine, and fail if the tests do not notice one."""
-    left_out: list[Mutant] = []
+    untried: list[Mutant] = []
     if count:
         from tools.random_mutants import sample
 
@@ -221,12 +221,12 @@ def main(only: tuple[str, ...], count: int, seed: int, jobs: int, timeout: float
         trials = [t for t in trials if _is_chosen(t.name, only)]
     else:
         chosen = [m for m in MUTANTS if _is_chosen(m.name, only)]
-        left_out = [m for m in chosen if lacking(m)]
-        trials = [Trial(m.name, m.path, m.apply((ROOT / m.path).read_text())) for m in chosen if m not in left_out]
+        untried = [m for m in chosen if lacking(m)]
+        trials = [Trial(m.name, m.path, m.apply((ROOT / m.path).read_text())) for m in chosen if not lacking(m)]
     explained = explanations() if count else {}
     survivors = try_all(trials, jobs, timeout)
     unexplained = [name for name in survivors if name not in explained]
-    for mutant in left_out:
+    for mutant in untried:
         print(f"not tried: {mutant.name}  its tests need {lacking(mutant)}, which this machine has not")
     killed, lives = len(trials) - len(survivors), len(survivors) - len(unexplained)
     print(f"{len(trials)} mutants: killed {killed}, explained {lives}, unexplained {len(unexplained)}")

@@ -473,12 +473,5 @@ MUTANTS = [
     ),
 ]
 
-NEEDS = {
-    "compression/integer/packed.py": "avx512vnni",
-    "compression/export/c.py": "cc",
-    "compression/export/c_layers.py": "cc",
-    "compression/export/c_text.py": "cc",
-    "compression/export/playground_network.js": "node",
-    "c_weights_in_ram_on_an_avr": "avr-gcc",
-}
-"""A processor's feature or a command, without which the tests of a file, or of one mutant, are skipped."""
+NEEDS = {"compression/integer/packed.py": "avx512vnni", "c_weights_in_ram_on_an_avr": "avr-gcc"}
+"""A processor's feature or a command, without which every test that would notice a file's mistakes, or one, is skipped."""
